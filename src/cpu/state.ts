@@ -1,0 +1,215 @@
+/**
+ * Where everything of one virtual CPU lives in wasm memory 0: the single source of offsets (bytes).
+ * Guest RAM is memory 1, so no guest store can reach any of this.
+ */
+export const STATE = {
+  /** RAX RCX RDX RBX RSP RBP RSI RDI R8..R15, 8 bytes each; slots 0..15. */
+  gpr: 0,
+  /** Slot 16: always zero, the absent base or index. */
+  zero: 128,
+  /** Slot 17: linear address of the start of the page that is being executed (RIP = pageBase + offset in page - CS base). */
+  pageBase: 136,
+  /** Slots 18..23: ES CS SS DS FS GS bases (ES, CS, SS, DS read as 0 in 64-bit mode). */
+  segBase: 144,
+  /** Linear address of the next instruction; valid outside wasm only. */
+  ip: 192,
+  cr0: 200,
+  cr2: 208,
+  cr3: 216,
+  cr4: 224,
+  cr8: 232,
+  efer: 240,
+  xcr0: 248,
+  // --- lazy flags, see flags.ts
+  flagA: 256,
+  flagB: 264,
+  flagR: 272,
+  flagOp: 280,
+  flagWord: 284,
+  /** RFLAGS without the six status flags (IF, DF, TF, IOPL, NT, RF, VM, AC, ID, VIF, VIP); bit 1 set. */
+  eflags: 288,
+  cpl: 292,
+  /** Instructions left until `run` must return, and what it was given (both i32). */
+  budget: 296,
+  budgetTotal: 300,
+  /** REP iterations beyond the first of each instruction, i64, for statistics. */
+  repIterations: 304,
+  // --- why wasm returned, or what a slow path found
+  /** 0, or FAULT.present | vector | FAULT.hasError. */
+  fault: 312,
+  faultError: 316,
+  /** Linear address of the fault (becomes CR2 for #PF). */
+  faultAddress: 320,
+  /** The record being executed when wasm returned (interpreter). */
+  record: 328,
+  /** Nonzero while an interrupt or NMI waits for delivery: whatever sets IF or lowers TPR must look. */
+  pending: 332,
+  /** RAM offset of the last read-for-write, -1 when the write must take the slow path. */
+  rmwHost: 336,
+  /** Bases of the TLB tables for the current privilege (see TLB). */
+  tlbRead: 340,
+  tlbWrite: 344,
+  /** Compared with jump-cache entries: generation << 8 | code mode and privilege bits. */
+  lookupKey: 348,
+  /** 1 = no interrupt until after the next instruction (STI, MOV SS, POP SS). */
+  shadow: 352,
+  /** Set when CS/SS/mode changed: 1 = 64-bit code. */
+  mode64: 356,
+  /** Physical address bits outside this mask are reserved in page-table entries (i64). */
+  physMask: 360,
+  /** Bytes of RAM below the PCI hole, and in all (i64 each): physical -> RAM offset. */
+  ramLow: 368,
+  ramSize: 376,
+  /** Address in memory 0 of the per-physical-page code map pointers (i32 each). */
+  codePages: 384,
+  /** Scratch for host calls: four 64-bit cells. */
+  mailbox: 392,
+  mxcsr: 424,
+  pkru: 428,
+  kernelGsBase: 432,
+  tscAux: 440,
+  star: 448,
+  lstar: 456,
+  cstar: 464,
+  sfmask: 472,
+  /** Counters, i64 each: see COUNTER. */
+  counters: 480,
+  // --- segment registers: selector and attributes, by segment number (u32 each, 6 segments, then LDTR, TR)
+  selector: 640,
+  /** Descriptor attributes as in bits 55:40 of the descriptor (access byte | flags << 8), u32 each. */
+  segAccess: 672,
+  segLimit: 704,
+  gdtrBase: 736,
+  idtrBase: 744,
+  gdtrLimit: 752,
+  idtrLimit: 756,
+  ldtrBase: 760,
+  trBase: 768,
+  sysenterCs: 776,
+  sysenterEsp: 784,
+  sysenterEip: 792,
+  dr: 800,
+  // --- vectors and x87
+  /** YMM0..15, 32 bytes each. */
+  vec: 1024,
+  /** x87: eight 16-byte physical registers (80 bits used): the MMX registers are their low 8 bytes. */
+  fpr: 1536,
+  fpuControl: 1664,
+  fpuStatus: 1668,
+  /** 8 bits: 1 = register holds something (abridged tag, as FXSAVE). */
+  fpuTag: 1672,
+  fpuTop: 1676,
+  fpuIp: 1680,
+  fpuDp: 1688,
+  fpuOpcode: 1696,
+  fpuCs: 1700,
+  fpuDs: 1704,
+  /** Scratch for 32-byte values of slow paths. */
+  vectorScratch: 1728,
+  end: 2048,
+} as const;
+
+/** Slot numbers (offset / 8) that a memory operand's base or index may name. */
+export const SLOT = { zero: STATE.zero / 8, pageBase: STATE.pageBase / 8, segBase: STATE.segBase / 8 } as const;
+
+export const FAULT = { present: 0x100, hasError: 0x200 } as const;
+export const VECTOR = {
+  de: 0,
+  db: 1,
+  nmi: 2,
+  bp: 3,
+  of: 4,
+  br: 5,
+  ud: 6,
+  nm: 7,
+  df: 8,
+  ts: 10,
+  np: 11,
+  ss: 12,
+  gp: 13,
+  pf: 14,
+  mf: 16,
+  ac: 17,
+  mc: 18,
+  xm: 19,
+} as const;
+
+export const COUNTER = { tlbMisses: 0, lookups: 1, smcWrites: 2, mmio: 3, pageWalks: 4 } as const;
+
+/**
+ * Software TLB: direct-mapped, three privileges (supervisor, supervisor that may touch user pages, user) times
+ * read and write; entry = tag i64 (linear page address, or -1) and addend i32 (RAM offset = linear address + addend).
+ */
+export const TLB = {
+  base: 0x4000,
+  entries: 1024,
+  entrySize: 16,
+  tag: 0,
+  addend: 8,
+  /** Byte mask applied to (address >> 8). */
+  indexMask: 0x3ff0,
+  tableSize: 0x4000,
+  privileges: 3,
+  /** Tables: read at base + privilege * 2 * tableSize, write one table further. */
+} as const;
+export const PRIVILEGE = { supervisor: 0, supervisorAc: 1, user: 2 } as const;
+const tlbEnd = TLB.base + TLB.tableSize * 2 * TLB.privileges;
+
+/** Instruction TLB: linear page + key -> physical page; entry = tag i64, key u32, RAM page number u32. */
+export const ITLB = { base: tlbEnd, entries: 1024, entrySize: 16, tag: 0, key: 8, page: 12 } as const;
+/** Jump cache: linear address + key -> record; entry = tag i64, key u32, record u32. */
+export const JUMP_CACHE = {
+  base: ITLB.base + ITLB.entries * ITLB.entrySize,
+  entries: 4096,
+  entrySize: 16,
+  tag: 0,
+  key: 8,
+  record: 12,
+} as const;
+/** From here on memory 0 is handed out at run time: code-page tables, then decoded records. */
+export const DYNAMIC_BASE = JUMP_CACHE.base + JUMP_CACHE.entries * JUMP_CACHE.entrySize;
+
+/** One decoded instruction as the interpreter reads it (32 bytes). */
+export const RECORD = {
+  handler: 0,
+  /** Offset of the instruction in its page. */
+  ipOffset: 2,
+  /** Addresses in memory 0 of operands 0 and 1: a register, or the record's own immediate. */
+  a: 4,
+  b: 8,
+  /** Slots of base, index and segment base. */
+  base: 12,
+  index: 13,
+  segment: 14,
+  /** scale (bits 1:0) | length << 4. */
+  scaleLength: 15,
+  disp: 16,
+  /** Branches have no memory operand: the record of the target when it is on the same page and known, else 0. */
+  target: 16,
+  imm: 24,
+  /** Third register operand; the immediate then has 32 bits. */
+  c: 28,
+  size: 32,
+} as const;
+
+/** How a handler or region ended. */
+export const EXIT = {
+  /** Go on with the next record. */
+  next: 0,
+  /** Control went to the linear address in STATE.ip. */
+  jump: 1,
+  /** STATE.fault tells; the instruction did nothing. */
+  fault: 2,
+  /** Budget spent; STATE.ip is the next instruction. */
+  budget: 3,
+  /** No record for STATE.ip: JavaScript must decode. */
+  decode: 4,
+  /** HLT retired. */
+  halt: 5,
+  /** Control registers or the like changed: STATE.ip is the next instruction, look everything up anew. */
+  refresh: 6,
+  /** A system instruction for JavaScript: STATE.ip is still this instruction's. */
+  system: 7,
+  /** A REP instruction ran out of budget in the middle: STATE.ip is the same instruction. */
+  repeat: 8,
+} as const;
