@@ -64,6 +64,8 @@ export const STATE = {
   codePages: 384,
   /** Scratch for host calls: four 64-bit cells. */
   mailbox: 392,
+  /** Access bits of ordinary data accesses at the current privilege: see ACCESS. */
+  dataAccess: 388,
   mxcsr: 424,
   pkru: 428,
   kernelGsBase: 432,
@@ -111,6 +113,18 @@ export const STATE = {
 
 /** Slot numbers (offset / 8) that a memory operand's base or index may name. */
 export const SLOT = { zero: STATE.zero / 8, pageBase: STATE.pageBase / 8, segBase: STATE.segBase / 8 } as const;
+
+/** What a page walk is asked for: bits 1, 2 and 4 as in the #PF error code (SDM vol. 3, 4.7). */
+export const ACCESS = {
+  write: 2,
+  user: 4,
+  fetch: 16,
+  /** a supervisor access that may touch user pages */ userPages: 0x100,
+} as const;
+/** Flags argument of the slow paths: width in bytes | these. */
+export const SLOW = { stack: 0x100 } as const;
+/** A physical page that holds decoded or translated code: bitmap of 64-byte granules, then a record per byte offset. */
+export const CODE_PAGE = { granules: 0, map: 16, size: 16 + 4096 * 4 } as const;
 
 export const FAULT = { present: 0x100, hasError: 0x200 } as const;
 export const VECTOR = {
