@@ -1,6 +1,8 @@
 /** The far side of a network card: whole Ethernet frames (no FCS), in both directions. */
 export interface NetBackend {
   readonly name: string;
+  /** `send` understands `offload`; otherwise the card finishes checksums and cuts segments itself. */
+  readonly acceptsOffload?: boolean;
   /** A frame from the guest. The backend copies what it keeps; `frame` is reused after return. `offload` as virtio-net gave it. */
   send(frame: Uint8Array, offload?: FrameOffload): void;
   /** The card sets this; the backend calls it with each frame for the guest. Returns false when the card has no room now. */
