@@ -53,8 +53,8 @@ export const STATE = {
   lookupKey: 348,
   /** 1 = no interrupt until after the next instruction (STI, MOV SS, POP SS). */
   shadow: 352,
-  /** Set when CS/SS/mode changed: 1 = 64-bit code. */
-  mode64: 356,
+  /** Code mode of CS: 0 = 64-bit, 1 = 32-bit, 2 = 16-bit; + 4 when SS.B is set outside 64-bit mode. */
+  codeMode: 356,
   /** Physical address bits outside this mask are reserved in page-table entries (i64). */
   physMask: 360,
   /** Bytes of RAM below the PCI hole, and in all (i64 each): physical -> RAM offset. */
@@ -76,6 +76,18 @@ export const STATE = {
   sfmask: 472,
   /** Counters, i64 each: see COUNTER. */
   counters: 480,
+  /** Bumped whenever linear addresses may mean other code (see lookupKey). */
+  generation: 560,
+  /** log2 of the page size of the last successful walk. */
+  walkShift: 564,
+  /** Bit 0 / 1: a large page of the lower / upper half has been entered into the TLB since the last flush. */
+  largePages: 568,
+  /** CR3 writes, INVLPG and other reasons to flush, for statistics. */
+  flushes: 572,
+  /** CR4.SMAP and EFLAGS.AC as last seen are in tlbRead/tlbWrite; nothing else is derived. */
+  singleStep: 576,
+  /** Linear address after the instruction that called a system operation. */
+  nextIp: 584,
   // --- segment registers: selector and attributes, by segment number (u32 each, 6 segments, then LDTR, TR)
   selector: 640,
   /** Descriptor attributes as in bits 55:40 of the descriptor (access byte | flags << 8), u32 each. */

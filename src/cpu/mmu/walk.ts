@@ -65,7 +65,10 @@ const walk: HelperDefinition = {
     const linear = f.param('i64', 0);
     const access = f.param('i32', 1);
     count(f, COUNTER.pageWalks);
-    f.if(i64.eqz(i64.and(state64(STATE.cr0), i64.const(CR0_PG))), () => f.return(linear));
+    f.if(i64.eqz(i64.and(state64(STATE.cr0), i64.const(CR0_PG))), () => {
+      f.store32(ZERO, i32.const(12), STATE.walkShift);
+      f.return(linear);
+    });
     const efer = f.let(state64(STATE.efer));
     const cr4 = f.let(state64(STATE.cr4));
     const table = f.newLocal('i64');
@@ -215,6 +218,7 @@ const walk: HelperDefinition = {
     f.if(i64.ne(wanted, get(entry)), () => f.store8(i32.wrap(get(ram)), i32.wrap(wanted), 0, RAM));
     const offsetMask = f.let(i64.sub(i64.shl(i64.const(1), get(shift)), i64.const(1)));
     const offset = i64.and(linear, offsetMask);
+    f.store32(ZERO, i32.wrap(get(shift)), STATE.walkShift);
     f.if(i32.and(legacy, i64.eq(get(shift), i64.const(22))), () => {
       // PSE-36: bits 20:13 of a 4 MiB entry are address bits 39:32
       const high = i64.shl(i64.and(i64.shrU(get(entry), i64.const(13)), i64.const(0xff)), i64.const(32));

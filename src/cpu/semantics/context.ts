@@ -1,6 +1,7 @@
 import type { FunctionBuilder, Hint } from '../../wasm/builder.ts';
 import type { Callable, Expr, I32, I64, V128, ValType } from '../../wasm/expr.ts';
 import type { CodeMode, Operand } from '../decode/types.ts';
+import type { SystemOperation } from './system-operations.ts';
 
 export type Bytes = 1 | 2 | 4 | 8;
 export type FlagName = 'cf' | 'pf' | 'af' | 'zf' | 'sf' | 'of';
@@ -120,7 +121,7 @@ export interface SemanticsContext {
   raiseIf(condition: I32, vector: number, error?: I32 | number): void;
   raise(vector: number, error?: I32 | number): void;
   /** Hands the instruction to JavaScript (SYSTEM_OPERATIONS[name]); up to four i64 arguments. Ends the instruction. */
-  system(name: string, args?: readonly I64[]): void;
+  system(name: SystemOperation, args?: readonly I64[]): void;
   /** Retires this instruction, then returns to the run loop, which looks at interrupts, modes and mappings anew. */
   endWithRefresh(): void;
   /** Retires this instruction and sleeps. */

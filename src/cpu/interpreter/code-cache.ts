@@ -1,0 +1,271 @@
+import type { CodeMode, DecodedInstruction, DecodeFailure, OpcodeRow } from '../decode/types.ts';
+import { CODE_PAGE, RECORD } from '../state.ts';
+import type { StateMemory } from '../state-memory.ts';
+import type { FormTable, StackSize } from './form-table.ts';
+import { PSEUDO } from './handlers.ts';
+import { writeRecord } from './records.ts';
+
+export type Decode = (bytes: Uint8Array, at: number, end: number, mode: CodeMode) => DecodedInstruction | DecodeFailure;
+
+/** What the cache needs of the rest of the CPU. */
+export interface CodeCacheHost {
+  readonly memory: StateMemory;
+  /** Guest RAM. */
+  readonly ram: Uint8Array;
+  /** Address in memory 0 of the table of code-page pointers, one u32 a RAM page. */
+  readonly codePages: number;
+  readonly forms: FormTable;
+  readonly decode: Decode;
+  /** Writes to this RAM page must be noticed from now on. */
+  watchPage(ramPage: number): void;
+  /** No jump-cache entry made so far may be used. */
+  forgetLookups(): void;
+}
+
+interface CodePage {
+  readonly table: number;
+  readonly chunks: number[];
+  next: number;
+  end: number;
+}
+
+const PAGE = 4096;
+const CHUNK = 4096;
+/** Long enough that straight code is not chopped up, short enough that little is decoded in vain. */
+const LONGEST_RUN = 64;
+const NO_PAGE = 0xffff_ffff;
+
+const undefinedRow: OpcodeRow = { opcode: '', mnemonic: '(undefined)', operands: ['Iz'], ends: true };
+const tooLongRow: OpcodeRow = { opcode: '', mnemonic: '(too long)', operands: [], ends: true };
+
+/** An instruction that raises #UD and is counted under names[id]. */
+const undefinedInstruction = (row: OpcodeRow, mode: CodeMode, id: number): DecodedInstruction => ({
+  row,
+  length: 1,
+  mode,
+  operandSize: 4,
+  addressSize: mode === 64 ? 8 : 4,
+  lock: false,
+  rep: 'none',
+  segment: -1,
+  operands: row === undefinedRow ? [{ kind: 'imm', width: 4, lo: id, hi: 0 }] : [],
+  vex: undefined,
+  rexW: false,
+});
+
+/** Decoded records by physical page: made on demand in runs of straight code, dropped when their bytes are written. */
+export class CodeCache {
+  readonly #host: CodeCacheHost;
+  readonly #pages = new Map<number, CodePage>();
+  readonly #freeTables: number[] = [];
+  readonly #freeChunks: number[] = [];
+  /** Records (PSEUDO.cross) whose second half lies on a page. */
+  readonly #crossings = new Map<number, Set<number>>();
+  readonly #undefinedNames = new Map<string, number>();
+  /** Name of each undefined instruction by the number its record passes. */
+  readonly undefinedNames: string[] = [];
+  invalidations = 0;
+  decodedInstructions = 0;
+
+  constructor(host: CodeCacheHost) {
+    this.#host = host;
+  }
+
+  /**
+   * Makes records for code at `offset` of a RAM page. `nextPage` yields the RAM page that follows in linear addresses,
+   * or a negative number when there is none now.
+   */
+  decode(ramPage: number, offset: number, mode: CodeMode, stackSize: StackSize, nextPage: () => number): void {
+    const page = this.#page(ramPage);
+    const { memory } = this.#host;
+    const slot = (page.table + CODE_PAGE.map) / 4 + offset;
+    const existing = memory.u32[slot]!;
+    if (existing !== 0) {
+      // only a page-crossing instruction whose second page has changed comes here again
+      this.#writeCrossing(existing, ramPage, offset, mode, stackSize, nextPage());
+      return;
+    }
+    const { ram } = this.#host;
+    const base = ramPage * PAGE;
+    const run: { d: DecodedInstruction; offset: number; handler: number }[] = [];
+    let at = offset;
+    let ending: 'end' | 'fall' | 'link' | 'cross' = 'fall';
+    while (run.length < LONGEST_RUN && at < PAGE) {
+      if (run.length > 0 && memory.u32[(page.table + CODE_PAGE.map) / 4 + at] !== 0) {
+        ending = 'link';
+        break;
+      }
+      const decoded = this.#decodeOne(ram, base + at, base + PAGE, mode, stackSize);
+      if (decoded === undefined) {
+        ending = 'cross';
+        break;
+      }
+      run.push({ ...decoded, offset: at });
+      at += decoded.d.length;
+      if (decoded.d.row.ends) {
+        ending = 'end';
+        break;
+      }
+    }
+    const extra = ending === 'cross' ? 3 : 1;
+    let record = this.#reserve(page, (run.length + extra) * RECORD.size);
+    const map = (page.table + CODE_PAGE.map) / 4;
+    for (const { d, offset: o, handler } of run) {
+      writeRecord(memory, record, d, handler, o);
+      memory.u32[map + o] = record;
+      this.#markGranules(page, o, d.length);
+      record += RECORD.size;
+    }
+    this.decodedInstructions += run.length;
+    if (ending === 'cross') {
+      memory.u32[map + at] = record;
+      this.#writeCrossing(record, ramPage, at, mode, stackSize, nextPage());
+    } else if (ending === 'link') this.#writePseudo(record, PSEUDO.link, at, memory.u32[map + at]!);
+    else this.#writePseudo(record, PSEUDO.fall, at, 0);
+  }
+
+  /** Bytes [ram, ram + length) are about to change or have changed. Returns whether code was dropped. */
+  written(ram: number, length: number): boolean {
+    let dropped = false;
+    for (let page = Math.floor(ram / PAGE); page * PAGE < ram + length; page++) {
+      const info = this.#pages.get(page);
+      if (!info) continue;
+      const from = Math.max(ram, page * PAGE) & 0xfff;
+      const to = Math.min(ram + length, (page + 1) * PAGE) - page * PAGE;
+      if (this.#holdsCode(info, from, to)) {
+        this.#drop(page, info);
+        dropped = true;
+      }
+    }
+    if (dropped) this.#host.forgetLookups();
+    return dropped;
+  }
+
+  /** Drops everything: the records' memory had grown too large, or the CPU model changed. */
+  clear(): void {
+    for (const [page, info] of this.#pages) this.#drop(page, info);
+    this.#host.forgetLookups();
+  }
+
+  #decodeOne(
+    bytes: Uint8Array,
+    at: number,
+    end: number,
+    mode: CodeMode,
+    stackSize: StackSize,
+  ): { d: DecodedInstruction; handler: number } | undefined {
+    const decoded = this.#host.decode(bytes, at, end, mode);
+    if ('row' in decoded) {
+      const handler = this.#host.forms.handlerFor(decoded, stackSize);
+      if (handler !== undefined) return { d: decoded, handler };
+      return this.#undefined(undefinedRow, mode, stackSize, decoded.row.mnemonic);
+    }
+    if (decoded.kind === 'more') return undefined;
+    return this.#undefined(decoded.kind === 'ud' ? undefinedRow : tooLongRow, mode, stackSize, decoded.what);
+  }
+  #undefined(
+    row: OpcodeRow,
+    mode: CodeMode,
+    stackSize: StackSize,
+    name: string,
+  ): { d: DecodedInstruction; handler: number } {
+    let id = this.#undefinedNames.get(name);
+    if (id === undefined) {
+      id = this.undefinedNames.push(name) - 1;
+      this.#undefinedNames.set(name, id);
+    }
+    const d = undefinedInstruction(row, mode, id);
+    const handler = this.#host.forms.handlerFor(d, stackSize);
+    if (handler === undefined) throw new RangeError(`no semantics for ${row.mnemonic}`);
+    return { d, handler };
+  }
+
+  /** cross, instruction, fall: rewritten in place whenever the second page has changed. */
+  #writeCrossing(
+    record: number,
+    ramPage: number,
+    offset: number,
+    mode: CodeMode,
+    stackSize: StackSize,
+    second: number,
+  ): void {
+    const { memory, ram } = this.#host;
+    const page = this.#pages.get(ramPage)!;
+    if (second < 0) {
+      // nothing there: executing it must fault, which the check itself does
+      this.#writePseudo(record, PSEUDO.cross, offset, NO_PAGE);
+      this.#markGranules(page, offset, PAGE - offset);
+      return;
+    }
+    const bytes = new Uint8Array(16);
+    const first = PAGE - offset;
+    bytes.set(ram.subarray(ramPage * PAGE + offset, (ramPage + 1) * PAGE));
+    bytes.set(ram.subarray(second * PAGE, second * PAGE + 16 - first), first);
+    const decoded = this.#decodeOne(bytes, 0, 16, mode, stackSize);
+    if (!decoded) throw new RangeError('an instruction longer than 16 bytes was not refused by the decoder');
+    this.#writePseudo(record, PSEUDO.cross, offset, second);
+    writeRecord(memory, record + RECORD.size, decoded.d, decoded.handler, offset);
+    this.#writePseudo(record + 2 * RECORD.size, PSEUDO.fall, offset + decoded.d.length, 0);
+    this.#markGranules(page, offset, first);
+    const secondPage = this.#page(second);
+    this.#markGranules(secondPage, 0, Math.max(1, decoded.d.length - first));
+    let records = this.#crossings.get(second);
+    if (!records) this.#crossings.set(second, (records = new Set()));
+    records.add(record);
+  }
+
+  #writePseudo(at: number, handler: number, ipOffset: number, value: number): void {
+    const { u16, u32 } = this.#host.memory;
+    for (let i = at >> 2; i < (at + RECORD.size) >> 2; i++) u32[i] = 0;
+    u16[(at + RECORD.handler) >> 1] = handler;
+    u16[(at + RECORD.ipOffset) >> 1] = ipOffset;
+    u32[(at + RECORD.imm) >> 2] = value;
+  }
+
+  #page(ramPage: number): CodePage {
+    let page = this.#pages.get(ramPage);
+    if (!page) {
+      const { memory, codePages } = this.#host;
+      const table = this.#freeTables.pop() ?? memory.allocate(CODE_PAGE.size);
+      memory.u8.fill(0, table, table + CODE_PAGE.size);
+      page = { table, chunks: [], next: 0, end: 0 };
+      this.#pages.set(ramPage, page);
+      memory.set32(codePages + ramPage * 4, table);
+      this.#host.watchPage(ramPage);
+    }
+    return page;
+  }
+  #reserve(page: CodePage, bytes: number): number {
+    if (page.end - page.next < bytes) {
+      const chunk = this.#freeChunks.pop() ?? this.#host.memory.allocate(CHUNK);
+      page.chunks.push(chunk);
+      page.next = chunk;
+      page.end = chunk + CHUNK;
+    }
+    const at = page.next;
+    page.next += bytes;
+    return at;
+  }
+  #markGranules(page: CodePage, offset: number, length: number): void {
+    const last = Math.min(offset + length, PAGE) - 1;
+    for (let g = offset >> 6; g <= last >> 6; g++) {
+      this.#host.memory.u8[page.table + CODE_PAGE.granules + (g >> 3)]! |= 1 << (g & 7);
+    }
+  }
+  #holdsCode(page: CodePage, from: number, to: number): boolean {
+    for (let g = from >> 6; g <= (to - 1) >> 6; g++) {
+      if (this.#host.memory.u8[page.table + CODE_PAGE.granules + (g >> 3)]! & (1 << (g & 7))) return true;
+    }
+    return false;
+  }
+  #drop(ramPage: number, page: CodePage): void {
+    const { memory, codePages } = this.#host;
+    this.invalidations++;
+    this.#pages.delete(ramPage);
+    memory.set32(codePages + ramPage * 4, 0);
+    this.#freeTables.push(page.table);
+    this.#freeChunks.push(...page.chunks);
+    for (const record of this.#crossings.get(ramPage) ?? []) memory.set32(record + RECORD.imm, NO_PAGE);
+    this.#crossings.delete(ramPage);
+  }
+}

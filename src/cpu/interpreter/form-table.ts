@@ -1,0 +1,58 @@
+import type { Callable } from '../../wasm/expr.ts';
+import type { ModuleBuilder } from '../../wasm/module.ts';
+import type { DecodedInstruction } from '../decode/types.ts';
+import type { Semantics } from '../semantics/context.ts';
+import { formKey } from './form.ts';
+import { buildHandlerModule, type HandlerSource, PSEUDO_COUNT } from './handlers.ts';
+
+export type StackSize = 2 | 4 | 8;
+
+/**
+ * Which handler executes which form. Hot forms are cases of the run loop, numbered from PSEUDO_COUNT; every other form
+ * gets a function in the table, made when it is first decoded.
+ */
+export class FormTable {
+  readonly #handlers = new Map<string, number>();
+  readonly #table: WebAssembly.Table;
+  readonly #semantics: ReadonlyMap<string, Semantics>;
+  readonly #instantiate: (bytes: Uint8Array<ArrayBuffer>) => WebAssembly.Exports;
+  readonly #importHelper: (m: ModuleBuilder, name: string) => Callable;
+  #next: number;
+
+  constructor(
+    hot: readonly HandlerSource[],
+    table: WebAssembly.Table,
+    semantics: ReadonlyMap<string, Semantics>,
+    instantiate: (bytes: Uint8Array<ArrayBuffer>) => WebAssembly.Exports,
+    importHelper: (m: ModuleBuilder, name: string) => Callable,
+  ) {
+    this.#table = table;
+    this.#semantics = semantics;
+    this.#instantiate = instantiate;
+    this.#importHelper = importHelper;
+    hot.forEach((source, i) => {
+      this.#handlers.set(formKey(source.example, source.stackSize), PSEUDO_COUNT + i);
+    });
+    this.#next = PSEUDO_COUNT + hot.length;
+  }
+
+  /** Forms met so far. */
+  get size(): number {
+    return this.#handlers.size;
+  }
+  /** The handler's number, or undefined when nobody wrote the instruction's semantics. */
+  handlerFor(d: DecodedInstruction, stackSize: StackSize): number | undefined {
+    const key = formKey(d, stackSize);
+    const known = this.#handlers.get(key);
+    if (known !== undefined) return known;
+    const semantics = this.#semantics.get(d.row.mnemonic);
+    if (!semantics) return undefined;
+    const bytes = buildHandlerModule({ example: d, stackSize, semantics }, this.#importHelper);
+    const exports = this.#instantiate(bytes);
+    const index = this.#next++;
+    if (index >= this.#table.length) this.#table.grow(Math.max(256, index - this.#table.length + 1));
+    this.#table.set(index, exports['handler']);
+    this.#handlers.set(key, index);
+    return index;
+  }
+}

@@ -1,0 +1,231 @@
+import { type FunctionBuilder, type Label, ZERO } from '../../wasm/builder.ts';
+import { type Callable, type I32, type I64, i32, i64 } from '../../wasm/expr.ts';
+import { ModuleBuilder } from '../../wasm/module.ts';
+import type { DecodedInstruction } from '../decode/types.ts';
+import type { Semantics } from '../semantics/context.ts';
+import { EXIT, RECORD, STATE, VECTOR } from '../state.ts';
+import { type HandlerExits, InterpreterContext } from './context.ts';
+
+/** One form to be made into code: an example of it and its meaning. */
+export interface HandlerSource {
+  readonly example: DecodedInstruction;
+  readonly stackSize: 2 | 4 | 8;
+  readonly semantics: Semantics;
+}
+
+/** Records that are no instruction of the guest; they cost no budget. */
+export const PSEUDO = {
+  /** Control runs off the page or the decoded run: look up pageBase + ipOffset. */
+  fall: 0,
+  /** Go on at the record in `imm` (same page, decoded earlier). */
+  link: 1,
+  /** The next record's instruction crosses into the page whose RAM page number is in `imm`: check that it still does. */
+  cross: 2,
+} as const;
+export const PSEUDO_COUNT = 3;
+
+function emitInstruction(
+  f: FunctionBuilder,
+  record: I32,
+  source: HandlerSource,
+  lookup: (name: string) => Callable,
+  exits: HandlerExits,
+): void {
+  f.scope(() => {
+    const cx = new InterpreterContext(f, record, source.example, source.stackSize, lookup, exits);
+    if (source.example.row.cpl0) cx.raiseIf(i32.load(ZERO, STATE.cpl), VECTOR.gp, 0);
+    source.semantics(cx);
+  });
+}
+
+/** A handler as a function of its own: (record) -> EXIT code. */
+export function buildHandlerModule(
+  source: HandlerSource,
+  importHelper: (m: ModuleBuilder, name: string) => Callable,
+): Uint8Array<ArrayBuffer> {
+  const m = new ModuleBuilder();
+  m.importMemory({ name: 'state', initial: 1 });
+  m.importMemory({ name: 'ram', initial: 0 });
+  const f = m.function('handler', ['i32'], ['i32']);
+  const record = f.param('i32', 0);
+  emitInstruction(f, record, source, (name) => importHelper(m, name), {
+    exit(code, condition) {
+      if (condition === undefined) f.return(i32.const(code));
+      else f.if(condition, () => f.return(i32.const(code)), undefined, 'unlikely');
+    },
+    exitWith: (code) => f.return(code),
+    branch(target, condition) {
+      const take = (): void => {
+        f.store64(ZERO, target(), STATE.ip);
+        f.return(i32.const(EXIT.jump));
+      };
+      if (condition === undefined) take();
+      else f.if(condition, take);
+    },
+  });
+  f.result(i32.const(EXIT.next));
+  m.export(f);
+  return m.encode();
+}
+
+/**
+ * The run loop: `run() -> EXIT code`. Pseudo records and the hot forms are cases of one br_table; everything else goes
+ * through the table. The budget is decremented before each record's instruction.
+ */
+export function buildRunLoop(
+  m: ModuleBuilder,
+  hot: readonly HandlerSource[],
+  lookup: (name: string) => Callable,
+): FunctionBuilder {
+  const f = m.function('run', [], ['i32']);
+  const handlerType = m.type(['i32'], ['i32']);
+  const record = f.newLocal('i32');
+  const code = f.newLocal('i32');
+  const rec = f.get('i32', record);
+  const budget = i32.load(ZERO, STATE.budget);
+  const recordIp = (): I64 => i64.add(i64.load(ZERO, STATE.pageBase), i64.extendU(i32.load16U(rec, RECORD.ipOffset)));
+  f.store32(ZERO, i32.const(0), STATE.fault);
+  f.block((left) => {
+    const leave = (exitCode: number): void => {
+      f.set(code, i32.const(exitCode));
+      f.br(left);
+    };
+    /** Sets `record` for STATE.ip, or leaves. */
+    const enter = (next: Label): void => {
+      f.set(record, f.call('i32', lookup('lookup'), [i64.load(ZERO, STATE.ip)]));
+      f.brIf(next, rec, 'likely');
+      f.if(i32.load(ZERO, STATE.fault), () => leave(EXIT.fault));
+      leave(EXIT.decode);
+    };
+    f.block((start) => enter(start));
+    f.loop((next) => {
+      f.block((faulted) => {
+        f.block((jumped) => {
+          f.block((branchMissed) => {
+            f.if(
+              i32.leS(budget, i32.const(0)),
+              () => {
+                f.store64(ZERO, recordIp(), STATE.ip);
+                leave(EXIT.budget);
+              },
+              undefined,
+              'unlikely',
+            );
+            f.store32(ZERO, i32.sub(budget, i32.const(1)), STATE.budget);
+            const advance = (): void => {
+              f.set(record, i32.add(rec, i32.const(RECORD.size)));
+              f.br(next);
+            };
+            const exits: HandlerExits = {
+              exit(exitCode, condition) {
+                const target = exitCode === EXIT.fault ? faulted : exitCode === EXIT.jump ? jumped : undefined;
+                if (target) {
+                  if (condition === undefined) f.br(target);
+                  else f.brIf(target, condition, 'unlikely');
+                } else if (condition === undefined) leave(exitCode);
+                else f.if(condition, () => leave(exitCode), undefined, 'unlikely');
+              },
+              exitWith(value) {
+                f.set(code, value);
+                dispatchCode();
+              },
+              branch(target, condition) {
+                const take = (): void => {
+                  const known = f.let(i32.load(rec, RECORD.target));
+                  f.if(
+                    known,
+                    () => {
+                      f.set(record, known);
+                      f.br(next);
+                    },
+                    undefined,
+                    'likely',
+                  );
+                  f.store64(ZERO, target(), STATE.ip);
+                  f.br(branchMissed);
+                };
+                if (condition === undefined) take();
+                else f.if(condition, take);
+              },
+            };
+            /** What to do with a handler's code in `code`. */
+            const dispatchCode = (): void => {
+              const value = f.get('i32', code);
+              f.if(i32.eqz(value), advance, undefined, 'likely');
+              f.brIf(jumped, i32.eq(value, i32.const(EXIT.jump)), 'likely');
+              f.brIf(faulted, i32.eq(value, i32.const(EXIT.fault)));
+              f.br(left);
+            };
+            const handler = i32.load16U(rec, RECORD.handler);
+            const cases: (() => void)[] = [
+              () => {
+                f.store32(ZERO, i32.add(budget, i32.const(1)), STATE.budget);
+                f.store64(ZERO, recordIp(), STATE.ip);
+                f.br(jumped);
+              },
+              () => {
+                f.store32(ZERO, i32.add(budget, i32.const(1)), STATE.budget);
+                f.set(record, i32.load(rec, RECORD.imm));
+                f.br(next);
+              },
+              () => {
+                f.store32(ZERO, i32.add(budget, i32.const(1)), STATE.budget);
+                f.scope(() => {
+                  const nextPage = i64.add(i64.load(ZERO, STATE.pageBase), i64.const(4096));
+                  const found = f.let(f.call('i32', lookup('fetchPage'), [nextPage]));
+                  f.if(i32.eq(found, i32.load(rec, RECORD.imm)), advance, undefined, 'likely');
+                  f.store64(ZERO, recordIp(), STATE.ip);
+                  // a fault on the second page is the instruction's own; -2 or another page: decode again
+                  f.if(i32.load(ZERO, STATE.fault), () => leave(EXIT.fault));
+                  leave(EXIT.decode);
+                });
+              },
+              ...hot.map((source) => () => {
+                emitInstruction(f, rec, source, lookup, exits);
+                advance();
+              }),
+            ];
+            emitSwitch(f, handler, cases, () => {
+              f.set(code, f.callIndirect('i32', handlerType, handler, [rec]));
+              dispatchCode();
+            });
+          });
+          // a direct branch whose target record is not known yet: remember it when it lies on the same page
+          f.scope(() => {
+            const branch = f.let(rec);
+            const page = f.let(i64.load(ZERO, STATE.pageBase));
+            f.block((found) => enter(found));
+            f.if(i64.eq(i64.load(ZERO, STATE.pageBase), page), () => f.store32(branch, rec, RECORD.target));
+            f.br(next);
+          });
+        });
+        enter(next);
+      });
+      // nothing was changed: the instruction is not counted
+      f.store32(ZERO, i32.add(budget, i32.const(1)), STATE.budget);
+      f.store64(ZERO, recordIp(), STATE.ip);
+      leave(EXIT.fault);
+    });
+  });
+  f.store32(ZERO, rec, STATE.record);
+  f.result(f.get('i32', code));
+  return f;
+}
+
+/** switch (index) { case 0: ... default: ... } where every case ends by itself. */
+function emitSwitch(f: FunctionBuilder, index: I32, cases: readonly (() => void)[], otherwise: () => void): void {
+  const labels: Label[] = [];
+  const open = (n: number): void => {
+    if (n === 0) {
+      f.block((fallback) => f.brTable(labels.toReversed(), fallback, index));
+      otherwise();
+      return;
+    }
+    f.block((label) => {
+      labels.push(label);
+      open(n - 1);
+    });
+    cases[n - 1]!();
+  };
+  open(cases.length);
+}

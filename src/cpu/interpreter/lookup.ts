@@ -1,0 +1,89 @@
+import { ZERO } from '../../wasm/builder.ts';
+import { i32, i64 } from '../../wasm/expr.ts';
+import type { HelperDefinition } from '../helpers/definition.ts';
+import { count } from '../mmu/walk.ts';
+import { ACCESS, CODE_PAGE, COUNTER, ITLB, JUMP_CACHE, STATE } from '../state.ts';
+
+/**
+ * The record for a linear address, or 0: then STATE.fault tells of a fault, else JavaScript must decode.
+ * Jump cache first, then ITLB and the page's code map. Sets STATE.pageBase on success.
+ */
+const lookup: HelperDefinition = {
+  name: 'lookup',
+  params: ['i64'],
+  results: ['i32'],
+  build(f, h) {
+    const ip = f.param('i64', 0);
+    const key = i32.load(ZERO, STATE.lookupKey);
+    const hash = i32.and(i32.wrap(i64.xor(ip, i64.shrU(ip, i64.const(12)))), i32.const(JUMP_CACHE.entries - 1));
+    const cached = f.let(i32.add(i32.shl(hash, i32.const(4)), i32.const(JUMP_CACHE.base)));
+    const hit = i32.and(i64.eq(i64.load(cached, JUMP_CACHE.tag), ip), i32.eq(i32.load(cached, JUMP_CACHE.key), key));
+    f.if(
+      hit,
+      () => {
+        f.store64(ZERO, i64.and(ip, i64.const(-4096)), STATE.pageBase);
+        f.return(i32.load(cached, JUMP_CACHE.record));
+      },
+      undefined,
+      'likely',
+    );
+    count(f, COUNTER.lookups);
+    const page = f.let(f.call('i32', h('fetchPage'), [ip]));
+    f.if(i32.ltS(page, i32.const(0)), () => f.return(i32.const(0)));
+    const map = f.let(i32.load(i32.add(i32.load(ZERO, STATE.codePages), i32.shl(page, i32.const(2)))));
+    f.if(i32.eqz(map), () => f.return(i32.const(0)));
+    const offset = i32.shl(i32.and(i32.wrap(ip), i32.const(0xfff)), i32.const(2));
+    const record = f.let(i32.load(i32.add(map, offset), CODE_PAGE.map));
+    f.if(i32.eqz(record), () => f.return(i32.const(0)));
+    f.store64(cached, ip, JUMP_CACHE.tag);
+    f.store32(cached, key, JUMP_CACHE.key);
+    f.store32(cached, record, JUMP_CACHE.record);
+    f.store64(ZERO, i64.and(ip, i64.const(-4096)), STATE.pageBase);
+    f.result(record);
+  },
+};
+
+/** RAM page number that instructions at a linear address come from; -1 on a fault (STATE.fault), -2 outside RAM. */
+const fetchPage: HelperDefinition = {
+  name: 'fetchPage',
+  params: ['i64'],
+  results: ['i32'],
+  build(f, h) {
+    const ip = f.param('i64', 0);
+    const key = i32.load(ZERO, STATE.lookupKey);
+    const page = f.let(i64.and(ip, i64.const(-4096)));
+    const index = i32.and(i32.wrap(i64.shrU(ip, i64.const(12))), i32.const(ITLB.entries - 1));
+    const entry = f.let(i32.add(i32.shl(index, i32.const(4)), i32.const(ITLB.base)));
+    f.if(i32.and(i64.eq(i64.load(entry, ITLB.tag), page), i32.eq(i32.load(entry, ITLB.key), key)), () =>
+      f.return(i32.load(entry, ITLB.page)),
+    );
+    const user = i32.eq(i32.load(ZERO, STATE.cpl), i32.const(3));
+    const access = i32.select(user, i32.const(ACCESS.fetch | ACCESS.user), i32.const(ACCESS.fetch));
+    const phys = f.let(f.call('i64', h('translate'), [ip, access, i32.const(0)]));
+    f.if(i64.eq(phys, i64.const(-1)), () => f.return(i32.const(-1)));
+    const ram = f.let(f.call('i64', h('physToRam'), [phys]));
+    f.if(i64.ltS(ram, i64.const(0)), () => f.return(i32.const(-2)));
+    const ramPage = f.let(i32.wrap(i64.shrU(ram, i64.const(12))));
+    f.store64(entry, page, ITLB.tag);
+    f.store32(entry, key, ITLB.key);
+    f.store32(entry, ramPage, ITLB.page);
+    f.result(ramPage);
+  },
+};
+
+/** Lowers what is left of the budget, without losing count of what was executed. */
+const cutBudget: HelperDefinition = {
+  name: 'cutBudget',
+  params: ['i32'],
+  results: [],
+  build(f) {
+    const left = f.param('i32', 0);
+    const budget = f.let(i32.load(ZERO, STATE.budget));
+    f.if(i32.gtS(budget, left), () => {
+      f.store32(ZERO, i32.sub(i32.load(ZERO, STATE.budgetTotal), i32.sub(budget, left)), STATE.budgetTotal);
+      f.store32(ZERO, left, STATE.budget);
+    });
+  },
+};
+
+export const LOOKUP_HELPERS: readonly HelperDefinition[] = [lookup, fetchPage, cutBudget];
