@@ -1,0 +1,47 @@
+/** Where memory operands go: aligned and not, across pages, into unmapped, read-only and non-canonical memory. */
+import type { Random } from './random.ts';
+import { CODE_BASE, CODE_SIZE, DATA_BASE, DATA_SIZE, READONLY_BASE, READONLY_SIZE } from './types.ts';
+
+const PAGE = 0x1000;
+
+/** A linear address for an operand of `size` bytes. */
+export function targetAddress(r: Random, size: number, mode: 64 | 32): bigint {
+  const choice = r.below(100);
+  const align = size <= 1 ? 1 : size <= 2 ? 2 : size <= 4 ? 4 : size <= 8 ? 8 : size <= 16 ? 16 : size <= 32 ? 32 : 64;
+  const room = DATA_SIZE - Math.max(size, 1);
+  if (choice < 44) return BigInt(DATA_BASE + Math.floor(r.below(room + 1) / align) * align);
+  if (choice < 65) return BigInt(DATA_BASE + r.below(room + 1));
+  const inside = 1 + r.below(Math.max(size - 1, 1));
+  if (choice < 76) return BigInt(DATA_BASE + PAGE - inside);
+  if (choice < 81) return BigInt(DATA_BASE + room);
+  if (choice < 85) return BigInt(DATA_BASE + DATA_SIZE - inside);
+  if (choice < 88) return BigInt(DATA_BASE - inside);
+  if (choice < 90) return BigInt(DATA_BASE + DATA_SIZE + r.below(PAGE));
+  if (choice < 93) return BigInt(READONLY_BASE + r.below(READONLY_SIZE - Math.min(size, PAGE - 1)));
+  if (choice < 94) return BigInt(READONLY_BASE + READONLY_SIZE - inside);
+  if (choice < 96) return BigInt(CODE_BASE + r.below(CODE_SIZE - Math.min(size, PAGE - 1)));
+  if (choice < 97) return BigInt(r.below(PAGE));
+  if (mode === 32) return BigInt(0xffff_f000 + r.below(PAGE - 600));
+  if (choice < 98) return 0xffff_8000_0000_0000n + BigInt(r.below(1 << 30));
+  switch (r.below(4)) {
+    case 0:
+      return 0x0000_8000_0000_0000n + BigInt(r.below(64));
+    case 1:
+      return 0x0000_8000_0000_0000n - BigInt(inside);
+    case 2:
+      return 0xffff_7fff_ffff_ff00n + BigInt(r.below(128));
+    default:
+      return (BigInt(0x1_0000 + r.below(0x7000_0000)) << 32n) | BigInt(r.u32());
+  }
+}
+
+/** Where a branch goes: mostly into the code pages, now and then nowhere. */
+export function branchTarget(r: Random, mode: 64 | 32): bigint {
+  const choice = r.below(20);
+  if (choice < 13) return BigInt(CODE_BASE + r.below(CODE_SIZE));
+  if (choice < 15) return BigInt(DATA_BASE + r.below(DATA_SIZE));
+  if (choice < 17 || mode === 32) return BigInt(r.u32());
+  if (choice < 18) return BigInt(r.below(0x7fff)) * 0x1_0000_0000n + BigInt(r.u32());
+  if (choice < 19) return 0x0000_8000_0000_0000n - BigInt(r.below(3));
+  return BigInt(r.u32()) * 0x1_0000_0000n + BigInt(r.u32());
+}

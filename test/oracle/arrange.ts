@@ -1,0 +1,153 @@
+/**
+ * What single instructions need to do something interesting: counts, dividends that fit, stacks, string pointers.
+ * 'before' runs before the memory operand is chosen, 'after' when its contents are known.
+ */
+import { METHOD } from '../../src/cpu/decode/operands.ts';
+import { branchTarget, targetAddress } from './addresses.ts';
+import type { Form } from './forms.ts';
+import type { Random } from './random.ts';
+import type { CaseState } from './state.ts';
+
+export interface Arrangement {
+  readonly form: Form;
+  readonly state: CaseState;
+  readonly r: Random;
+  readonly operandSize: number;
+  readonly addressSize: number;
+  /** FS or GS (4, 5) when overridden, else -1 (or a flat segment). */
+  readonly segment: number;
+  readonly immediate: number;
+  readonly reg: number;
+  readonly rm: number;
+  readonly memorySize: number;
+  /** Linear address of the memory operand ('after' only). */
+  readonly target?: bigint;
+}
+
+const COUNTS = [0, 1, 2, 7, 8, 9, 15, 16, 17, 18, 31, 32, 33, 63, 64, 65, 127, 128, 255];
+const [RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI] = [0, 1, 2, 3, 4, 5, 6, 7];
+const POPS = /^(pop|ret|popf|popa|leave)$/;
+const PUSHES = /^(push|call|pushf|push_seg|pusha|enter)$/;
+
+/** Returns the bytes of a moffs operand, if the form has one. */
+export function arrange(a: Arrangement, when: 'before' | 'after'): number[] | undefined {
+  const { form, r, state } = a;
+  const { mnemonic } = form.row;
+  if (when === 'after') {
+    arrangeContents(a);
+    return undefined;
+  }
+  if (form.row.operands.includes('CL') && !r.oneIn(6)) state.setLow(RCX, 1, BigInt(r.pick(COUNTS)));
+  if (POPS.test(mnemonic) || PUSHES.test(mnemonic)) arrangeStack(a);
+  if (form.row.repeats || mnemonic === 'xlat' || form.operands.some((o) => o.method === METHOD.source))
+    arrangeString(a);
+  if (/^(loop|jcxz)/.test(mnemonic) && !r.oneIn(4)) state.set(RCX, BigInt(r.below(3)) | (r.oneIn(4) ? 1n << 32n : 0n));
+  if (/^bt[src]?$/.test(mnemonic) && form.kind === 'mem' && r.percent(80)) {
+    state.set(a.reg, BigInt(r.below(512) - 128));
+  }
+  if (/^(jmp|call)$/.test(mnemonic) && form.kind === 'reg') state.set(a.rm, branchTarget(r, form.mode));
+  if (/^maskmov(q|dqu)$/.test(mnemonic) || form.operands.some((o) => o.method === METHOD.implicit && o.fixed === RDI)) {
+    state.set(RDI, targetAddress(r, 16, form.mode) - state.segmentBase(a.segment));
+  }
+  if (/pcmpestr/.test(mnemonic)) {
+    state.set(RAX, BigInt(r.below(40) - 20));
+    state.set(RDX, BigInt(r.below(40) - 20));
+  }
+  if (form.kind === 'reg') arrangeDivision(a, state.get(a.rm));
+  if (form.operands.some((o) => o.method === METHOD.offset)) {
+    const target = targetAddress(r, a.operandSize, form.mode);
+    state.patchStyled(target, 8);
+    const offset = target - state.segmentBase(a.segment);
+    return Array.from({ length: a.addressSize }, (_, i) => Number((offset >> BigInt(8 * i)) & 255n));
+  }
+  return undefined;
+}
+
+function arrangeStack({ form, state, r, operandSize, immediate }: Arrangement): void {
+  const { mnemonic } = form.row;
+  const size = mnemonic === 'popa' || mnemonic === 'pusha' ? 8 * operandSize : operandSize;
+  const target = targetAddress(r, size, form.mode);
+  state.set(RSP, PUSHES.test(mnemonic) ? target + BigInt(size) : target);
+  if (mnemonic === 'ret') state.patchNumber(target, branchTarget(r, form.mode), operandSize);
+  else if (mnemonic === 'popf') state.patchNumber(target, BigInt(r.u32()), operandSize);
+  else if (mnemonic === 'leave') {
+    state.set(RBP, target);
+    state.set(RSP, BigInt(r.u32()));
+    state.patchStyled(target, operandSize);
+  } else if (mnemonic === 'enter') {
+    state.set(RBP, targetAddress(r, 8 * (immediate & 31), form.mode) + BigInt(operandSize * (immediate & 31)));
+  } else if (POPS.test(mnemonic)) state.patchStyled(target, size);
+}
+
+function arrangeString(a: Arrangement): void {
+  const { form, state, r } = a;
+  const { mnemonic } = form.row;
+  if (mnemonic === 'xlat') {
+    const target = targetAddress(r, 1, form.mode);
+    state.set(RBX, target - state.segmentBase(a.segment) - (state.get(RAX) & 255n));
+    return;
+  }
+  const element = form.operands.some((o) => o.width === 1) ? 1 : a.operandSize;
+  const count = r.oneIn(12) ? 1 + r.below(2000) : r.below(12);
+  const source = targetAddress(r, element * Math.min(count, 16), form.mode);
+  const destination = r.oneIn(4) ? source + BigInt(r.below(40) - 20) : targetAddress(r, element, form.mode);
+  const base = state.segmentBase(a.segment);
+  const set = (register: number, value: bigint) => {
+    // Upper halves must not matter with short addresses.
+    if (a.addressSize === 4 && form.mode === 64) state.set(register, (value & 0xffff_ffffn) | (BigInt(r.u32()) << 32n));
+    else state.set(register, value);
+  };
+  set(RSI, source - base);
+  set(RDI, destination);
+  if (form.prefix !== '') set(RCX, BigInt(count));
+  if (mnemonic === 'cmps' || mnemonic === 'scas') {
+    const same = new Uint8Array(64).fill(r.u32());
+    if (r.oneIn(2)) same[r.below(64)]! ^= 1 << r.below(8);
+    state.patch(destination - (r.oneIn(2) ? 32n : 0n), same);
+    if (mnemonic === 'scas') {
+      const word = BigInt(same[0]!) * 0x0101_0101_0101_0101n;
+      if (!r.oneIn(3)) state.setLow(RAX, 8, word);
+    } else {
+      state.patch(source - (r.oneIn(2) ? 32n : 0n), same);
+    }
+  }
+}
+
+function arrangeContents(a: Arrangement): void {
+  const { form, state, r, operandSize } = a;
+  const { mnemonic } = form.row;
+  if (a.target === undefined || form.kind !== 'mem') return;
+  const size = a.memorySize;
+  const content = size > 0 && size <= 16 ? state.patched(a.target, size) : undefined;
+  if (content === undefined) return;
+  if (mnemonic === 'cmpxchg' && r.oneIn(2)) state.setLow(RAX, size, content);
+  if (/^cmpxchg(8|16)b$/.test(mnemonic) && r.percent(60)) {
+    const half = size / 2;
+    state.setLow(RAX, half, content);
+    state.setLow(RDX, half, content >> BigInt(8 * half));
+  }
+  arrangeDivision({ ...a, operandSize }, content);
+}
+
+/** Gives DIV and IDIV a dividend whose quotient fits, most of the time. */
+function arrangeDivision({ form, state, r, operandSize }: Arrangement, raw: bigint): void {
+  const { mnemonic } = form.row;
+  if ((mnemonic !== 'div' && mnemonic !== 'idiv') || r.oneIn(4)) return;
+  const bytes = form.row.operands[0] === 'Eb' ? 1 : operandSize;
+  const bits = bytes * 8;
+  const signed = mnemonic === 'idiv';
+  const divisor = signed ? BigInt.asIntN(bits, raw) : BigInt.asUintN(bits, raw);
+  const random = (BigInt(r.u32()) << 32n) | BigInt(r.u32());
+  let quotient = signed ? BigInt.asIntN(bits, random) : BigInt.asUintN(bits, random);
+  if (r.oneIn(3))
+    quotient = signed ? -(1n << BigInt(bits - 1)) + BigInt(r.below(3) - 1) : (1n << BigInt(bits)) - BigInt(r.below(3));
+  const magnitude = divisor < 0n ? -divisor : divisor;
+  const remainder = magnitude === 0n ? 0n : (BigInt(r.u32()) * BigInt(r.u32())) % magnitude;
+  const dividend = divisor * quotient + (quotient * divisor < 0n ? -remainder : remainder);
+  if (bytes === 1) {
+    state.setLow(RAX, 2, dividend);
+  } else {
+    state.setLow(RAX, bytes, dividend);
+    state.setLow(RDX, bytes, dividend >> BigInt(bits));
+  }
+}

@@ -1,0 +1,123 @@
+/** The opcode tables unfolded: one entry for each row, mode, register or memory form, width and prefix. */
+import { type Encoding, PREFIX, parseEncoding } from '../../src/cpu/decode/opcode-notation.ts';
+import { METHOD, type OperandSpec, parseOperand, WIDTH } from '../../src/cpu/decode/operands.ts';
+import type { OpcodeRow } from '../../src/cpu/decode/types.ts';
+import { excluded } from './exclusions.ts';
+
+export type FormPrefix = '' | 'lock' | 'rep' | 'repne';
+export type FormWidth = '' | '66' | 'w';
+
+export interface Form {
+  /** e.g. "64 add Ev,Gv mem 66 lock": unique together with the row's opcode. */
+  readonly name: string;
+  readonly row: OpcodeRow;
+  readonly encoding: Encoding;
+  readonly operands: readonly OperandSpec[];
+  readonly mode: 64 | 32;
+  /** 'none': no ModRM byte. */
+  readonly kind: 'mem' | 'reg' | 'none';
+  readonly width: FormWidth;
+  readonly prefix: FormPrefix;
+  readonly vexL: 0 | 1;
+  readonly vexW: 0 | 1;
+  readonly usesVectors: boolean;
+  readonly usesX87: boolean;
+  readonly usesMmx: boolean;
+}
+
+export interface FormFilter {
+  readonly mode?: 64 | 32;
+  /** Only these mnemonics. */
+  readonly only?: ReadonlySet<string>;
+}
+
+const SIZED = new Set<number>([WIDTH.v, WIDTH.z]);
+/** Rows without a sized operand that the operand size prefix changes all the same. */
+const SIZED_IMPLICITLY = /^(cbw|cwd|push_seg|pusha|popa|pushf|popf|leave|enter|jcc|jcxz|loop.*|ret|call|jmp)$/;
+
+export function enumerateForms(rows: readonly OpcodeRow[], filter: FormFilter = {}): Form[] {
+  const forms: Form[] = [];
+  for (const row of rows) {
+    if (excluded(row) !== undefined) continue;
+    if (filter.only !== undefined && !filter.only.has(row.mnemonic)) continue;
+    const encoding = parseEncoding(row);
+    for (const mode of [64, 32] as const) {
+      if (filter.mode !== undefined && filter.mode !== mode) continue;
+      if (row.only === (mode === 64 ? 'i64' : 'o64')) continue;
+      addForms(forms, encoding, mode);
+    }
+  }
+  return forms;
+}
+
+function addForms(forms: Form[], encoding: Encoding, mode: 64 | 32): void {
+  const { row } = encoding;
+  const operands = row.operands.map(parseOperand);
+  const methods = operands.map((operand) => operand.method);
+  const uses = (...wanted: number[]) => methods.some((method) => wanted.includes(method));
+  const has = (codes: RegExp) => row.operands.some((code) => codes.test(code));
+  const kinds: Form['kind'][] = [];
+  if (!encoding.modrm) kinds.push('none');
+  if (encoding.modrm && encoding.mods & 1) kinds.push('mem');
+  if (encoding.modrm && encoding.mods & 2) kinds.push('reg');
+  const common = {
+    row,
+    encoding,
+    operands,
+    mode,
+    usesVectors:
+      uses(METHOD.vectorReg, METHOD.vectorRm, METHOD.vectorVvvv, METHOD.vectorIs4, METHOD.xmm0, METHOD.vsib) ||
+      /^vzero/.test(row.mnemonic),
+    usesX87: row.opcode === '9B' || /^D[89A-F]\b/.test(row.opcode),
+    usesMmx: uses(METHOD.mmxReg, METHOD.mmxRm) || row.mnemonic === 'emms',
+  };
+  for (const kind of kinds) {
+    const prefixes: FormPrefix[] = [''];
+    if (row.lock && kind === 'mem') prefixes.push('lock');
+    if (row.repeats) prefixes.push('rep', 'repne');
+    const ls = encoding.vex ? ([0, 1] as const).filter((l) => encoding.ls & (1 << l)) : ([0] as const);
+    const ws = encoding.vex ? ([0, 1] as const).filter((w) => encoding.ws & (1 << w)) : ([0] as const);
+    for (const width of encoding.vex ? ([''] as const) : widthsOf(encoding, operands, mode, has)) {
+      for (const prefix of prefixes) {
+        for (const vexL of ls) {
+          for (const vexW of ws) {
+            const name = [
+              mode,
+              row.mnemonic,
+              row.operands.join(','),
+              kind,
+              width,
+              prefix,
+              encoding.vex ? `l${vexL}w${vexW}` : '',
+            ]
+              .filter((part) => part !== '' && part !== 'none')
+              .join(' ');
+            forms.push({ ...common, name, kind, width, prefix, vexL, vexW });
+          }
+        }
+      }
+    }
+  }
+}
+
+function widthsOf(
+  encoding: Encoding,
+  operands: readonly OperandSpec[],
+  mode: 64 | 32,
+  has: (codes: RegExp) => boolean,
+): FormWidth[] {
+  const { row } = encoding;
+  if (encoding.ws === 2) return ['w'];
+  const widths: FormWidth[] = [''];
+  const sized =
+    operands.some(({ width, memoryWidth }) => SIZED.has(width) || SIZED.has(memoryWidth)) ||
+    SIZED_IMPLICITLY.test(row.mnemonic);
+  // A 66 prefix on a near branch in 64-bit code: Intel ignores it, AMD truncates RIP.
+  const branch = row.size === 'f64' && mode === 64;
+  const allows66 =
+    !encoding.consumes66 && (encoding.prefixes & (1 << PREFIX.p66) || !(encoding.prefixes & (1 << PREFIX.none)));
+  if (sized && allows66 && !branch) widths.push('66');
+  const wide = sized || has(/[yn]/);
+  if (mode === 64 && wide && encoding.ws & 2 && row.size !== 'f64') widths.push('w');
+  return widths;
+}

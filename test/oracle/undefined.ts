@@ -1,0 +1,157 @@
+/**
+ * What the manual leaves open, and so is not compared: flags and results "undefined" (SDM vol. 2, the instruction's
+ * reference page), approximations, and fields that CPU vendors fill differently. One entry a rule, with its source.
+ */
+import { FLAG } from '../../src/cpu/decode/types.ts';
+import type { Form } from './forms.ts';
+import { operandSizeOf } from './generate.ts';
+import type { CpuCase } from './types.ts';
+
+const { cf, pf, af, zf, sf, of } = FLAG;
+const ALL = cf | pf | af | zf | sf | of;
+
+interface FlagRule {
+  readonly mnemonics: readonly string[];
+  /** Instruction reference in SDM vol. 2, "Flags Affected". */
+  readonly source: string;
+  readonly flags: (count: number, bits: number) => number;
+}
+
+const FLAG_RULES: readonly FlagRule[] = [
+  {
+    mnemonics: ['and', 'or', 'xor', 'test'],
+    source: 'AND, OR, XOR, TEST: "The state of the AF flag is undefined."',
+    flags: () => af,
+  },
+  {
+    mnemonics: ['shl', 'shr'],
+    source:
+      'SAL/SAR/SHL/SHR: CF undefined where the count reaches the operand size, OF but for 1-bit shifts, AF; count 0: none',
+    flags: (count, bits) => (count === 0 ? 0 : af | (count === 1 ? 0 : of) | (count >= bits ? cf : 0)),
+  },
+  {
+    mnemonics: ['sar'],
+    source: 'SAL/SAR/SHL/SHR: OF undefined but for 1-bit shifts, AF; count 0: none',
+    flags: (count) => (count === 0 ? 0 : af | (count === 1 ? 0 : of)),
+  },
+  {
+    mnemonics: ['rol', 'ror', 'rcl', 'rcr'],
+    source: 'RCL/RCR/ROL/ROR: "the OF flag is undefined for multi-bit rotates"',
+    flags: (count) => (count <= 1 ? 0 : of),
+  },
+  {
+    mnemonics: ['shld', 'shrd'],
+    source: 'SHLD, SHRD: OF undefined but for 1-bit shifts, AF; all flags when the count exceeds the operand size',
+    flags: (count, bits) => (count === 0 ? 0 : count > bits ? ALL : af | (count === 1 ? 0 : of)),
+  },
+  { mnemonics: ['mul', 'imul'], source: 'MUL, IMUL: SF, ZF, AF, PF undefined', flags: () => sf | zf | af | pf },
+  { mnemonics: ['div', 'idiv'], source: 'DIV, IDIV: all six undefined', flags: () => ALL },
+  {
+    mnemonics: ['bt', 'bts', 'btr', 'btc'],
+    source: 'BT, BTS, BTR, BTC: OF, SF, AF, PF undefined',
+    flags: () => of | sf | af | pf,
+  },
+  { mnemonics: ['bsf', 'bsr'], source: 'BSF, BSR: CF, OF, SF, AF, PF undefined', flags: () => ALL & ~zf },
+  { mnemonics: ['tzcnt', 'lzcnt'], source: 'TZCNT, LZCNT: OF, SF, PF, AF undefined', flags: () => of | sf | pf | af },
+  { mnemonics: ['andn'], source: 'ANDN: AF, PF undefined', flags: () => af | pf },
+  { mnemonics: ['bextr'], source: 'BEXTR: AF, SF, PF undefined', flags: () => af | sf | pf },
+  {
+    mnemonics: ['blsi', 'blsr', 'blsmsk', 'bzhi'],
+    source: 'BLSI, BLSMSK, BLSR, BZHI: AF, PF undefined',
+    flags: () => af | pf,
+  },
+  { mnemonics: ['aaa', 'aas'], source: 'AAA, AAS: OF, SF, ZF, PF undefined', flags: () => of | sf | zf | pf },
+  { mnemonics: ['daa', 'das'], source: 'DAA, DAS: OF undefined', flags: () => of },
+  { mnemonics: ['aam', 'aad'], source: 'AAM, AAD: OF, AF, CF undefined', flags: () => of | af | cf },
+];
+
+const FLAGS_OF = new Map<string, FlagRule>();
+for (const rule of FLAG_RULES) for (const mnemonic of rule.mnemonics) FLAGS_OF.set(mnemonic, rule);
+
+/** Mnemonics whose entry here says that flags may be undefined. */
+export function hasUndefinedFlags(mnemonic: string): boolean {
+  return FLAGS_OF.has(mnemonic);
+}
+
+/** Flags that have no defined value after this case ran to its end. */
+export function undefinedFlags(form: Form, test: CpuCase): number {
+  const rule = FLAGS_OF.get(form.row.mnemonic);
+  if (rule === undefined) return 0;
+  const bits = operandBits(form);
+  return rule.flags(shiftCount(form, test, bits), bits);
+}
+
+function operandBits(form: Form): number {
+  return form.row.operands[0]?.endsWith('b') ? 8 : operandSizeOf(form) * 8;
+}
+
+/** The count after masking (5 bits, 6 for 64-bit operands). */
+function shiftCount(form: Form, test: CpuCase, bits: number): number {
+  const mask = bits === 64 ? 63 : 31;
+  const { operands } = form.row;
+  if (operands.includes('CL')) return Number(test.gpr[1]! & BigInt(mask));
+  if (operands.includes('Ib')) return test.code[test.code.length - 1]! & mask;
+  return 1;
+}
+
+/**
+ * The destination is undefined: SHLD and SHRD with a count above the operand size, BSWAP of a 16-bit register
+ * (SDM vol. 2, SHLD "If the count is greater than the operand size", BSWAP "the result is undefined").
+ */
+export function undefinedResult(form: Form, test: CpuCase): boolean {
+  const { mnemonic } = form.row;
+  if (mnemonic === 'bswap') return operandSizeOf(form) === 2;
+  if (mnemonic !== 'shld' && mnemonic !== 'shrd') return false;
+  const bits = operandBits(form);
+  return shiftCount(form, test, bits) > bits;
+}
+
+/** RCP and RSQRT: relative error up to 1.5 * 2^-12 of each (SDM vol. 2, RCPPS); so two results differ by twice that. */
+export const APPROXIMATE = /^v?(rcp|rsqrt)[ps]s$/;
+export const APPROXIMATE_ERROR = 3 * 2 ** -12;
+
+/** x87 functions with an error below 1 ulp (SDM vol. 1, 8.3.10): results of two CPUs differ by 2 at most, C1 freely. */
+export const TRANSCENDENTAL = /^(f2xm1|fyl2x|fyl2xp1|fptan|fpatan|fsin|fcos|fsincos)$/;
+export const TRANSCENDENTAL_ULPS = 2n;
+
+/**
+ * Bytes of the x87 part of an FXSAVE image that are compared: FOP, FIP, FDP and the selectors are not, since vendors
+ * differ in when they update them (SDM vol. 1, 8.1.8, 8.1.9.1; AMD APM vol. 2, 11.4.4).
+ */
+export const FX_COMPARED = (() => {
+  const compared = new Uint8Array(160).fill(1);
+  compared.fill(0, 5, 32);
+  return compared;
+})();
+
+interface StoredImage {
+  readonly mnemonics: readonly string[];
+  readonly skipped: readonly (readonly [from: number, to: number])[];
+}
+
+/** Byte ranges of images in memory that are not compared, from the operand's address. */
+const STORED_IMAGES: readonly StoredImage[] = [
+  // FOP, FIP, FDP; MXCSR_MASK; the reserved and available bytes (SDM vol. 1, table 10-2).
+  {
+    mnemonics: ['fxsave'],
+    skipped: [
+      [5, 24],
+      [28, 32],
+      [416, 512],
+    ],
+  },
+  // FIP, FCS, FOP, FDP, FDS in the 32-bit and 16-bit formats (SDM vol. 1, figures 8-9 and 8-11), and reserved words.
+  {
+    mnemonics: ['fnstenv', 'fnsave'],
+    skipped: [
+      [2, 4],
+      [6, 28],
+    ],
+  },
+];
+
+/** Is the byte `distance` bytes into the operand of a storing instruction left out? */
+export function storedByteSkipped(mnemonic: string, distance: number): boolean {
+  const image = STORED_IMAGES.find((candidate) => candidate.mnemonics.includes(mnemonic));
+  return image?.skipped.some(([from, to]) => distance >= from && distance < to) ?? false;
+}
