@@ -60,8 +60,11 @@ export type Operand = GprOperand | MemOperand | ImmOperand | RelOperand | FarOpe
 /** Why decoding stopped short. 'more' = the bytes end inside the instruction (page boundary). */
 export type DecodeFailure =
   | { readonly kind: 'more' }
-  | { readonly kind: 'ud'; /** name for the statistics, e.g. "0f 3a 44 (pclmulqdq, cpu model)" */ readonly what: string }
-  | { readonly kind: 'gp'; /** longer than 15 bytes */ readonly what: string };
+  | {
+      readonly kind: 'ud' /** name for the statistics, e.g. "0f 3a 44 (pclmulqdq, cpu model)" */;
+      readonly what: string;
+    }
+  | { readonly kind: 'gp' /** longer than 15 bytes */; readonly what: string };
 
 export type FlagSet = number;
 /** RFLAGS bits, usable as a mask. */
@@ -75,7 +78,7 @@ export interface OpcodeRow {
   readonly mnemonic: string;
   /** SDM operand codes: "Ev", "Gv", "Iz", "M", "Vx", "Wx", "Hx", "rAX", "1", "CL"... */
   readonly operands: readonly string[];
-  /** CPUID feature that must be present, else #UD (or the next matching row): "sse2", "bmi1", ... */
+  /** CPUID feature that must be present, else #UD (or the next matching row): "sse2", "bmi1"; "aes+avx" needs both. */
   readonly feature?: string;
   /** LOCK allowed with a memory destination. */
   readonly lock?: true;
@@ -84,14 +87,21 @@ export interface OpcodeRow {
   /** Default/forced 64-bit operand size, invalid in 64-bit mode, only in 64-bit mode (SDM superscripts d64 f64 i64 o64). */
   readonly size?: 'd64' | 'f64';
   readonly only?: 'i64' | 'o64';
-  /** Status flags read / written / left undefined. */
+  /** Flags read; given a defined value (for at least some operands); left undefined (for at least some operands). */
   readonly reads?: FlagSet;
   readonly writes?: FlagSet;
   readonly undefined?: FlagSet;
+  /**
+   * Part of `writes` and `undefined` that keeps its old value for some operands (shift by CL = 0, REP CMPS with rCX = 0).
+   * Liveness must count these as read as well; where the count is an immediate its value settles the matter.
+   */
+  readonly maybe?: FlagSet;
   /** Nothing after it may be decoded into the same run: jumps, calls, returns, HLT, mode and mapping changes. */
   readonly ends?: true;
   /** Condition code 0..15 for Jcc, SETcc, CMOVcc (mnemonic is then "jcc", "setcc", "cmovcc"). */
   readonly condition?: number;
+  /** String instruction: F3 and F2 act as repeat prefixes. */
+  readonly repeats?: true;
 }
 
 /** What was fetched; no behaviour. */
