@@ -1,0 +1,177 @@
+/**
+ * String instructions (SDM vol. 2, "MOVS", "STOS", "LODS", "CMPS", "SCAS", "REP/REPE/REPNE"). The source is DS:rSI with
+ * the segment overridable, given as a memory operand; the destination is always ES:rDI. Repetition runs in helper
+ * functions (helpers/string.ts), which tell how many iterations they did: registers then hold exactly that, whether the
+ * count, a comparison, a fault or the instruction budget ended it.
+ */
+import { type I32, type I64, i32, i64 } from '../../wasm/expr.ts';
+import { FLAG } from '../decode/types.ts';
+import { STRING_RESULT } from '../helpers/string.ts';
+import { STATE } from '../state.ts';
+import type { Bytes, Semantics, SemanticsContext } from './context.ts';
+import { NONE, OFF, ON, RAX, RCX, RDI, RSI, signExtend, widthOf, wrapLinear } from './shared.ts';
+
+/** +width or -width by DF: twice the width is a power of two, so it is DF's bit shifted down. */
+function stepOf(cx: SemanticsContext, width: Bytes): I32 {
+  const direction = i32.and(cx.state32(STATE.eflags), i32.const(FLAG.df));
+  return cx.f.let(i32.sub(i32.const(width), i32.shrU(direction, i32.const(10 - Math.log2(2 * width)))));
+}
+
+function advance(cx: SemanticsContext, register: number, delta: I64): void {
+  const size = cx.facts.addressSize;
+  cx.setGpr(register, i64.add(cx.gpr(register, size), delta), size);
+}
+const advanceOne = (cx: SemanticsContext, width: Bytes, ...registers: readonly number[]): void => {
+  const delta = cx.f.let(i64.extendS(stepOf(cx, width)));
+  for (const register of registers) advance(cx, register, delta);
+};
+
+/** Linear address of ES:rDI. */
+const destination = (cx: SemanticsContext): I64 =>
+  wrapLinear(cx, i64.add(cx.segmentBase(0), cx.gpr(RDI, cx.facts.addressSize)));
+
+/** Segment base of source operand i, modulo the width of linear addresses. */
+const sourceBase = (cx: SemanticsContext, i: number): I64 =>
+  cx.f.let(i64.sub(cx.linearAddress(i), cx.gpr(RSI, cx.facts.addressSize)));
+
+/** loadSlow's flags for source operand i: width, and 100h in the stack segment. */
+const sourceFlags = (cx: SemanticsContext, i: number, width: Bytes): I32 =>
+  i32.or(i32.const(width), i32.shl(cx.inStackSegment(i), i32.const(8)));
+
+const fullMask = (bytes: number): I64 => i64.const(bytes === 8 ? -1n : (1n << BigInt(bytes * 8)) - 1n);
+
+/** What a repeated instruction's helper needs beside its own operands: address wrap, iterations allowed, step. */
+function repeatArguments(cx: SemanticsContext, width: Bytes): readonly [I64, I64, I32, I32] {
+  const { addressSize, mode } = cx.facts;
+  const wanted = cx.f.let(cx.gpr(RCX, addressSize));
+  const allowed = cx.f.let(cx.budget.available());
+  const count = i32.select(i64.ltU(wanted, i64.extendU(allowed)), i32.wrap(wanted), allowed);
+  return [fullMask(addressSize), fullMask(mode === 64 ? 8 : 4), count, stepOf(cx, width)];
+}
+
+/**
+ * Registers and clock after `done` iterations, then the fault if one ended them. Without one the first iteration is the
+ * instruction itself; a faulting instruction does not retire, so all its iterations count as repetitions.
+ */
+function settle(cx: SemanticsContext, done: I32, step: I32, registers: readonly number[]): void {
+  const { f } = cx;
+  const size = cx.facts.addressSize;
+  const delta = f.let(i64.extendS(i32.mul(done, step)));
+  for (const register of registers) advance(cx, register, delta);
+  cx.setGpr(RCX, i64.sub(cx.gpr(RCX, size), i64.extendU(done)), size);
+  const notOwn = i32.or(i32.eqz(done), i32.ne(cx.state32(STATE.fault), OFF));
+  cx.budget.spend(f.let(i32.add(done, notOwn)));
+  cx.checkFault();
+}
+/** Comes back to this instruction when iterations are left (and `goesOn` holds). */
+function repeatIfLeft(cx: SemanticsContext, goesOn?: I32): void {
+  const left = i64.ne(cx.gpr(RCX, cx.facts.addressSize), NONE);
+  cx.f.if(goesOn === undefined ? left : i32.and(left, goesOn), () => cx.budget.repeat(), undefined, cx.unlikely);
+}
+
+export const movs: Semantics = (cx) => {
+  const { f } = cx;
+  const width = widthOf(cx, 0);
+  if (cx.facts.rep === 'none') {
+    const value = f.let(cx.read(1));
+    cx.store(width, destination(cx), value);
+    advanceOne(cx, width, RSI, RDI);
+    return;
+  }
+  const size = cx.facts.addressSize;
+  const base = sourceBase(cx, 1);
+  const [mask, linearMask, count, step] = repeatArguments(cx, width);
+  const spans = [cx.gpr(RSI, size), base, cx.gpr(RDI, size), cx.segmentBase(0)];
+  const done = f.let(
+    cx.call('i32', `repeatMovs${width}`, [...spans, mask, linearMask, count, step, sourceFlags(cx, 1, width)]),
+  );
+  settle(cx, done, step, [RSI, RDI]);
+  repeatIfLeft(cx);
+};
+
+export const stos: Semantics = (cx) => {
+  const { f } = cx;
+  const width = widthOf(cx, 0);
+  if (cx.facts.rep === 'none') {
+    cx.store(width, destination(cx), cx.gpr(RAX, width));
+    advanceOne(cx, width, RDI);
+    return;
+  }
+  const [mask, linearMask, count, step] = repeatArguments(cx, width);
+  const span = [cx.gpr(RDI, cx.facts.addressSize), cx.segmentBase(0)];
+  const done = f.let(
+    cx.call('i32', `repeatStos${width}`, [...span, cx.gpr(RAX, width), mask, linearMask, count, step]),
+  );
+  settle(cx, done, step, [RDI]);
+  repeatIfLeft(cx);
+};
+
+export const lods: Semantics = (cx) => {
+  const { f } = cx;
+  const width = widthOf(cx, 0);
+  if (cx.facts.rep === 'none') {
+    const value = f.let(cx.read(1));
+    advanceOne(cx, width, RSI);
+    cx.setGpr(RAX, value, width);
+    return;
+  }
+  const base = sourceBase(cx, 1);
+  const [mask, linearMask, count, step] = repeatArguments(cx, width);
+  const span = [cx.gpr(RSI, cx.facts.addressSize), base];
+  const done = f.let(
+    cx.call('i32', `repeatLods${width}`, [...span, mask, linearMask, count, step, sourceFlags(cx, 1, width)]),
+  );
+  f.if(done, () => cx.setGpr(RAX, cx.state64(STRING_RESULT.b), width));
+  settle(cx, done, step, [RSI]);
+  repeatIfLeft(cx);
+};
+
+/** Flags of the last comparison, once no repetition is left; a fault or an unfinished slice leaves them as they were. */
+function finishComparison(cx: SemanticsContext, width: Bytes, done: I32): void {
+  const { f } = cx;
+  const a = f.let(cx.state64(STRING_RESULT.a));
+  const b = f.let(cx.state64(STRING_RESULT.b));
+  const equal = i64.eq(a, b);
+  repeatIfLeft(cx, cx.facts.rep === 'rep' ? equal : i32.eqz(equal));
+  cx.flagsIf(done, () => cx.flagsSub(width, a, b, signExtend(width, i64.sub(a, b))));
+}
+/** Whether the repetition goes on while the elements are equal. */
+const whileEqual = (cx: SemanticsContext): I32 => (cx.facts.rep === 'rep' ? ON : OFF);
+
+export const cmps: Semantics = (cx) => {
+  const { f } = cx;
+  const width = widthOf(cx, 0);
+  if (cx.facts.rep === 'none') {
+    const a = f.let(cx.readS(0));
+    const b = f.let(cx.loadS(width, destination(cx)));
+    advanceOne(cx, width, RSI, RDI);
+    cx.flagsSub(width, a, b, signExtend(width, i64.sub(a, b)));
+    return;
+  }
+  const size = cx.facts.addressSize;
+  const base = sourceBase(cx, 0);
+  const [mask, linearMask, count, step] = repeatArguments(cx, width);
+  const spans = [cx.gpr(RSI, size), base, cx.gpr(RDI, size), cx.segmentBase(0)];
+  const common = [mask, linearMask, count, step, sourceFlags(cx, 0, width), whileEqual(cx)];
+  const done = f.let(cx.call('i32', `repeatCmps${width}`, [...spans, ...common]));
+  settle(cx, done, step, [RSI, RDI]);
+  finishComparison(cx, width, done);
+};
+
+export const scas: Semantics = (cx) => {
+  const { f } = cx;
+  const width = widthOf(cx, 0);
+  if (cx.facts.rep === 'none') {
+    const a = f.let(cx.gprS(RAX, width));
+    const b = f.let(cx.loadS(width, destination(cx)));
+    advanceOne(cx, width, RDI);
+    cx.flagsSub(width, a, b, signExtend(width, i64.sub(a, b)));
+    return;
+  }
+  const [mask, linearMask, count, step] = repeatArguments(cx, width);
+  const span = [cx.gpr(RDI, cx.facts.addressSize), cx.segmentBase(0)];
+  const common = [cx.gprS(RAX, width), mask, linearMask, count, step, whileEqual(cx)];
+  const done = f.let(cx.call('i32', `repeatScas${width}`, [...span, ...common]));
+  settle(cx, done, step, [RDI]);
+  finishComparison(cx, width, done);
+};
