@@ -210,8 +210,8 @@ export class PciFunction implements Saveable<FunctionState> {
       this.config[at] = (this.config[at]! & ~mask) | (state.config[at]! & mask);
     }
     if (state.msix !== undefined) this.msix?.load(state.msix, this.get16(this.#msixControl));
-    this.loadOwn(state.own);
     this.#intx = state.intx;
+    this.loadOwn(state.own);
     this.#driveIntx();
     this.#moveWindows();
   }

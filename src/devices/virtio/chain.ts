@@ -5,6 +5,13 @@ export const MAX_CHAIN = 1024;
 
 const MAX_BYTES = 0xffff_ffff;
 
+/** A chain as plain data: address and length of each buffer, the readable ones first. */
+export interface ChainState {
+  head: number;
+  readableCount: number;
+  buffers: [number, number][];
+}
+
 /**
  * A popped descriptor chain: buffers the device may read, then buffers it may write (virtio 1.2, 2.7.4).
  * The object is filled again by each `pop`, so the hot path allocates nothing; zero-length buffers are left out.
@@ -119,5 +126,18 @@ export class DescriptorChain {
       skip = 0;
     }
     return copied;
+  }
+
+  save(): ChainState {
+    const buffers: [number, number][] = [];
+    for (let i = 0; i < this.count; i++) buffers.push([this.#addresses[i]!, this.#lengths[i]!]);
+    return { head: this.head, readableCount: this.readableCount, buffers };
+  }
+
+  load(state: ChainState): void {
+    this.begin(state.head);
+    state.buffers.forEach(([address, length], index) => {
+      this.add(address, length, index >= state.readableCount);
+    });
   }
 }
