@@ -1,16 +1,6 @@
 /** Two results of one case: where they differ, apart from what the manual leaves open (undefined.ts). */
-import type { Form } from './forms.ts';
-import { type CpuCase, type CpuResult, DATA_BASE, LINE, type MemoryPatch, type Outcome } from './types.ts';
-import {
-  APPROXIMATE,
-  APPROXIMATE_ERROR,
-  FX_COMPARED,
-  storedByteSkipped,
-  TRANSCENDENTAL,
-  TRANSCENDENTAL_ULPS,
-  undefinedFlags,
-  undefinedResult,
-} from './undefined.ts';
+import { type CpuResult, DATA_BASE, LINE, type MemoryPatch, type Outcome } from './types.ts';
+import { APPROXIMATE_ERROR, FX_COMPARED, type Masks, TRANSCENDENTAL_ULPS } from './undefined.ts';
 
 export interface Difference {
   /** "outcome", "rip", "rax", "rflags", "ymm3", "st2", "memory 20000040"... */
@@ -49,14 +39,7 @@ export function bytesHex(bytes: Uint8Array): string {
   return Buffer.from(bytes).toString('hex');
 }
 
-/** `target`: linear address of the memory operand, for images with fields that are not compared. */
-export function compare(
-  form: Form,
-  test: CpuCase,
-  target: bigint,
-  expected: CpuResult,
-  actual: CpuResult,
-): Difference[] {
+export function compare(masks: Masks, expected: CpuResult, actual: CpuResult): Difference[] {
   const out: Difference[] = [];
   const differ = (field: string, a: string, b: string) => out.push({ field, expected: a, actual: b });
   if (!sameOutcome(expected.outcome, actual.outcome)) {
@@ -65,8 +48,8 @@ export function compare(
   }
   if (expected.rip !== actual.rip) differ('rip', hex(expected.rip), hex(actual.rip));
   const ended = expected.outcome.kind === 'ok';
-  const open = ended && undefinedResult(form, test);
-  const flags = RFLAGS_COMPARED & ~(ended ? undefinedFlags(form, test) : 0);
+  const open = ended && masks.result;
+  const flags = RFLAGS_COMPARED & ~(ended ? masks.flags : 0);
   if ((expected.rflags ^ actual.rflags) & flags)
     differ('rflags', describeFlags(expected.rflags & flags), describeFlags(actual.rflags & flags));
   if (expected.fsBase !== actual.fsBase) differ('fsBase', hex(expected.fsBase), hex(actual.fsBase));
@@ -77,9 +60,9 @@ export function compare(
       if (expected.gpr[i] !== actual.gpr[i]) differ(GPR_NAMES[i]!, hex(expected.gpr[i]!), hex(actual.gpr[i]!));
     }
   }
-  if (!sameBytes(expected.ymm, actual.ymm)) compareVectors(form, expected.ymm, actual.ymm, differ);
-  if (!sameBytes(expected.fx, actual.fx)) compareX87(form, expected.fx, actual.fx, differ);
-  if (!open) compareMemory(form, target, expected.memory, actual.memory, differ);
+  if (!sameBytes(expected.ymm, actual.ymm)) compareVectors(masks, expected.ymm, actual.ymm, differ);
+  if (!sameBytes(expected.fx, actual.fx)) compareX87(masks, expected.fx, actual.fx, differ);
+  if (!open) compareMemory(masks, expected.memory, actual.memory, differ);
   return out;
 }
 
@@ -149,12 +132,11 @@ export function describeFlags(flags: number): string {
   return `${hex(flags)} (${names.join(' ')})`;
 }
 
-function compareVectors(form: Form, expected: Uint8Array, actual: Uint8Array, differ: Differ): void {
-  const approximate = APPROXIMATE.test(form.row.mnemonic);
+function compareVectors(masks: Masks, expected: Uint8Array, actual: Uint8Array, differ: Differ): void {
   for (let i = 0; i < 16; i++) {
     const a = expected.subarray(32 * i, 32 * i + 32);
     const b = actual.subarray(32 * i, 32 * i + 32);
-    if (sameBytes(a, b) || (approximate && lanesClose(a, b))) continue;
+    if (sameBytes(a, b) || (masks.approximate && lanesClose(a, b))) continue;
     differ(`ymm${i}`, bytesHex(a), bytesHex(b));
   }
 }
@@ -171,12 +153,11 @@ function lanesClose(a: Uint8Array, b: Uint8Array): boolean {
   return true;
 }
 
-function compareX87(form: Form, expected: Uint8Array, actual: Uint8Array, differ: Differ): void {
-  const transcendental = TRANSCENDENTAL.test(form.row.mnemonic);
+function compareX87(masks: Masks, expected: Uint8Array, actual: Uint8Array, differ: Differ): void {
   const header = (fx: Uint8Array) => {
     const bytes = fx.slice(0, 32);
     for (let i = 0; i < 32; i++) if (!FX_COMPARED[i]) bytes[i] = 0;
-    if (transcendental) bytes[3]! &= ~2;
+    if (masks.transcendental) bytes[3]! &= ~2;
     return bytes;
   };
   if (!sameBytes(header(expected), header(actual))) {
@@ -189,7 +170,7 @@ function compareX87(form: Form, expected: Uint8Array, actual: Uint8Array, differ
   for (let i = 0; i < 8; i++) {
     const a = expected.subarray(32 + 16 * i, 42 + 16 * i);
     const b = actual.subarray(32 + 16 * i, 42 + 16 * i);
-    if (sameBytes(a, b) || (transcendental && ulpsApart(a, b) <= TRANSCENDENTAL_ULPS)) continue;
+    if (sameBytes(a, b) || (masks.transcendental && ulpsApart(a, b) <= TRANSCENDENTAL_ULPS)) continue;
     differ(`st${i}`, reversed(a), reversed(b));
   }
 }
@@ -210,8 +191,7 @@ function reversed(bytes: Uint8Array): string {
 }
 
 function compareMemory(
-  form: Form,
-  target: bigint,
+  masks: Masks,
   expected: readonly MemoryPatch[],
   actual: readonly MemoryPatch[],
   differ: Differ,
@@ -225,17 +205,18 @@ function compareMemory(
     const field = `memory ${hex(DATA_BASE + where)}`;
     if (a?.offset !== where) differ(field, 'unchanged', bytesHex(b!.bytes));
     else if (b?.offset !== where) differ(field, bytesHex(a.bytes), 'unchanged');
-    else if (!sameLine(form, target, where, a.bytes, b.bytes)) differ(field, bytesHex(a.bytes), bytesHex(b.bytes));
+    else if (!sameLine(masks, where, a.bytes, b.bytes)) differ(field, bytesHex(a.bytes), bytesHex(b.bytes));
     if (a?.offset === where) i++;
     if (b?.offset === where) j++;
   }
 }
 
-function sameLine(form: Form, target: bigint, offset: number, a: Uint8Array, b: Uint8Array): boolean {
+function sameLine(masks: Masks, offset: number, a: Uint8Array, b: Uint8Array): boolean {
   if (sameBytes(a, b)) return true;
-  const distance = DATA_BASE + offset - Number(target);
+  const distance = DATA_BASE + offset - Number(masks.target);
   for (let k = 0; k < LINE; k++) {
-    if (a[k] !== b[k] && !storedByteSkipped(form.row.mnemonic, distance + k)) return false;
+    const skipped = masks.skipped.some(([from, to]) => distance + k >= from && distance + k < to);
+    if (a[k] !== b[k] && !skipped) return false;
   }
   return true;
 }

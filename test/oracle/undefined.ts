@@ -74,7 +74,7 @@ export function hasUndefinedFlags(mnemonic: string): boolean {
 }
 
 /** Flags that have no defined value after this case ran to its end. */
-export function undefinedFlags(form: Form, test: CpuCase): number {
+function undefinedFlags(form: Form, test: CpuCase): number {
   const rule = FLAGS_OF.get(form.row.mnemonic);
   if (rule === undefined) return 0;
   const bits = operandBits(form);
@@ -98,7 +98,7 @@ function shiftCount(form: Form, test: CpuCase, bits: number): number {
  * The destination is undefined: SHLD and SHRD with a count above the operand size, BSWAP of a 16-bit register
  * (SDM vol. 2, SHLD "If the count is greater than the operand size", BSWAP "the result is undefined").
  */
-export function undefinedResult(form: Form, test: CpuCase): boolean {
+function undefinedResult(form: Form, test: CpuCase): boolean {
   const { mnemonic } = form.row;
   if (mnemonic === 'bswap') return operandSizeOf(form) === 2;
   if (mnemonic !== 'shld' && mnemonic !== 'shrd') return false;
@@ -107,11 +107,11 @@ export function undefinedResult(form: Form, test: CpuCase): boolean {
 }
 
 /** RCP and RSQRT: relative error up to 1.5 * 2^-12 of each (SDM vol. 2, RCPPS); so two results differ by twice that. */
-export const APPROXIMATE = /^v?(rcp|rsqrt)[ps]s$/;
+const APPROXIMATE = /^v?(rcp|rsqrt)[ps]s$/;
 export const APPROXIMATE_ERROR = 3 * 2 ** -12;
 
 /** x87 functions with an error below 1 ulp (SDM vol. 1, 8.3.10): results of two CPUs differ by 2 at most, C1 freely. */
-export const TRANSCENDENTAL = /^(f2xm1|fyl2x|fyl2xp1|fptan|fpatan|fsin|fcos|fsincos)$/;
+const TRANSCENDENTAL = /^(f2xm1|fyl2x|fyl2xp1|fptan|fpatan|fsin|fcos|fsincos)$/;
 export const TRANSCENDENTAL_ULPS = 2n;
 
 /**
@@ -124,9 +124,11 @@ export const FX_COMPARED = (() => {
   return compared;
 })();
 
+type ByteRange = readonly [from: number, to: number];
+
 interface StoredImage {
   readonly mnemonics: readonly string[];
-  readonly skipped: readonly (readonly [from: number, to: number])[];
+  readonly skipped: readonly ByteRange[];
 }
 
 /** Byte ranges of images in memory that are not compared, from the operand's address. */
@@ -150,8 +152,37 @@ const STORED_IMAGES: readonly StoredImage[] = [
   },
 ];
 
-/** Is the byte `distance` bytes into the operand of a storing instruction left out? */
-export function storedByteSkipped(mnemonic: string, distance: number): boolean {
-  const image = STORED_IMAGES.find((candidate) => candidate.mnemonics.includes(mnemonic));
-  return image?.skipped.some(([from, to]) => distance >= from && distance < to) ?? false;
+/** What of a case's result is not compared. */
+export interface Masks {
+  /** Flags without a defined value when the instruction ran to its end. */
+  readonly flags: number;
+  /** Registers and memory are undefined when it did. */
+  readonly result: boolean;
+  readonly approximate: boolean;
+  readonly transcendental: boolean;
+  /** Bytes of the memory operand at `target` that are left out. */
+  readonly target: bigint;
+  readonly skipped: readonly ByteRange[];
+}
+
+export const NO_MASKS: Masks = {
+  flags: 0,
+  result: false,
+  approximate: false,
+  transcendental: false,
+  target: 0n,
+  skipped: [],
+};
+
+/** `target`: linear address of the memory operand. */
+export function masksOf(form: Form, test: CpuCase, target: bigint): Masks {
+  const { mnemonic } = form.row;
+  return {
+    flags: undefinedFlags(form, test),
+    result: undefinedResult(form, test),
+    approximate: APPROXIMATE.test(mnemonic),
+    transcendental: TRANSCENDENTAL.test(mnemonic),
+    target,
+    skipped: STORED_IMAGES.find((image) => image.mnemonics.includes(mnemonic))?.skipped ?? [],
+  };
 }

@@ -1,0 +1,133 @@
+/** Compares the emulator's drivers with the host CPU, one random instruction at a time. See docs/fuzzing.md. */
+import { parseArgs } from 'node:util';
+import { opcodeRows } from '../src/cpu/decode/opcodes.ts';
+import { siliconMissing } from '../test/oracle/build.ts';
+import { checkDeclared } from '../test/oracle/declared.ts';
+import { ENGINE_NAMES, type EngineName, openEngine } from '../test/oracle/engines.ts';
+import { enumerateForms, type FormFilter } from '../test/oracle/forms.ts';
+import { type FuzzReport, fuzz } from '../test/oracle/fuzz.ts';
+import { formatRegression } from '../test/oracle/regression.ts';
+import { shrink } from '../test/oracle/shrink.ts';
+import { Silicon } from '../test/oracle/silicon.ts';
+import { masksOf } from '../test/oracle/undefined.ts';
+
+const USAGE = `npm run fuzz:cpu -- [options]
+  --cases N        cases in all, spread evenly over the forms (default 100000)
+  --seed S         seed of the generator (default 1)
+  --first I        number of the first case, to repeat one (default 0)
+  --only NAMES     only these mnemonics, separated by commas
+  --features NAMES only rows of these CPUID features ("base": rows without one)
+  --mode 64|32     only 64-bit or only 32-bit code
+  --engine NAME    interpreter, translator, all (default) or silicon (the oracle against itself)
+  --show N         failures to shrink and print (default 20)
+  --table          cases, completions and differences for each form
+  --declared N     instead: check the flags the opcode tables declare, N inputs a form`;
+
+const { values } = parseArgs({
+  options: {
+    cases: { type: 'string', default: '100000' },
+    seed: { type: 'string', default: '1' },
+    first: { type: 'string', default: '0' },
+    only: { type: 'string' },
+    features: { type: 'string' },
+    mode: { type: 'string' },
+    engine: { type: 'string', default: 'all' },
+    show: { type: 'string', default: '20' },
+    table: { type: 'boolean', default: false },
+    declared: { type: 'string' },
+    help: { type: 'boolean', default: false },
+  },
+});
+
+function fail(message: string): never {
+  console.error(`fuzz:cpu: ${message}\n${USAGE}`);
+  process.exit(2);
+}
+
+function count(name: string, text: string): number {
+  const value = Number(text);
+  if (!Number.isSafeInteger(value) || value < 0) fail(`--${name} wants a number, not "${text}"`);
+  return value;
+}
+
+function filter(): FormFilter {
+  const { mode, only } = values;
+  if (mode !== undefined && mode !== '64' && mode !== '32') fail('--mode is 64 or 32');
+  return {
+    ...(mode === undefined ? {} : { mode: mode === '64' ? 64 : 32 }),
+    ...(only === undefined ? {} : { only: new Set(only.split(',')) }),
+  };
+}
+
+function engineNames(): readonly EngineName[] {
+  if (values.engine === 'all') return ['interpreter', 'translator'];
+  const name = ENGINE_NAMES.find((candidate) => candidate === values.engine);
+  return name === undefined ? fail(`no engine "${values.engine}"`) : [name];
+}
+
+function printTable(report: FuzzReport): void {
+  console.log('cases\tok\tdifferences\tform');
+  for (const [form, { cases, ok, differences }] of report.forms) {
+    console.log(`${cases}\t${ok}\t${differences}\t${form.row.opcode} | ${form.name}`);
+  }
+}
+
+async function main(): Promise<number> {
+  if (values.help) {
+    console.log(USAGE);
+    return 0;
+  }
+  const missing = siliconMissing();
+  if (missing !== undefined) fail(missing);
+  const wanted = values.features?.split(',');
+  const rows = opcodeRows().filter((row) => wanted === undefined || wanted.includes(row.feature ?? 'base'));
+  const seed = count('seed', values.seed);
+  const reference = await Silicon.start();
+  const { vendor, brand, family, model, stepping, xcr0 } = reference.cpu;
+  console.log(
+    `reference ${vendor} "${brand}" family ${family} model ${model} stepping ${stepping} xcr0 0x${xcr0.toString(16)}`,
+  );
+  if (values.declared !== undefined) {
+    const findings = await checkDeclared(rows, reference, count('declared', values.declared), seed);
+    for (const finding of findings) console.log(finding);
+    console.log(`rows=${rows.length} findings=${findings.length}`);
+    return findings.length === 0 ? 0 : 1;
+  }
+  const forms = enumerateForms(rows, filter());
+  if (forms.length === 0) fail('no form is left');
+  const engines = await Promise.all(engineNames().map(openEngine));
+  const started = performance.now();
+  const report = await fuzz({
+    forms,
+    cases: count('cases', values.cases),
+    seed,
+    first: count('first', values.first),
+    reference,
+    engines,
+    ...(process.stderr.isTTY
+      ? { progress: (done, found) => process.stderr.write(`\r${done} cases, ${found} differences `) }
+      : {}),
+  });
+  const seconds = (performance.now() - started) / 1000;
+  for (const failure of report.failures.slice(0, count('show', values.show))) {
+    const { form, id, target } = failure.generated;
+    const small = await shrink(failure, reference);
+    console.log(`\n${failure.engine.name}: ${form.row.opcode} ${form.name} (${id})`);
+    for (const { field, expected, actual } of small.differences) {
+      console.log(`  ${field}: expected ${expected}\n  ${' '.repeat(field.length)}    actual ${actual}`);
+    }
+    console.log(
+      formatRegression(`${form.row.mnemonic} ${id}`, small.test, small.expected, masksOf(form, small.test, target)),
+    );
+  }
+  if (values.table) printTable(report);
+  const least = Math.min(...[...report.forms.values()].map(({ cases }) => cases));
+  console.log(
+    `seed=${seed} engines=${engines.map(({ name }) => name).join(',')} forms=${forms.length} cases/form>=${least} ` +
+      `rate=${Math.round(report.cases / seconds)}/s`,
+  );
+  console.log(`cases=${report.cases} differences=${report.differences}`);
+  return report.differences === 0 ? 0 : 1;
+}
+
+process.exit(await main());
