@@ -26,8 +26,8 @@ export interface Mapping {
 const PORTS = 0x10000;
 const MAX_PORT_MAPPINGS = 255;
 
-/** Cuts a value to an access width, unsigned. */
-function truncate(value: number, width: 1 | 2 | 4): number {
+/** Cuts a value to an access of `width` bytes, unsigned. */
+export function toWidth(value: number, width: 1 | 2 | 4): number {
   return width === 4 ? value >>> 0 : width === 2 ? value & 0xffff : value & 0xff;
 }
 
@@ -78,7 +78,7 @@ class BusMapping implements Mapping {
   read(address: number, width: 1 | 2 | 4): number {
     this.reads++;
     const offset = address - this.start + this.firstOffset;
-    if (width === 1 || !this.byteWide) return truncate(this.device.read(offset, width), width);
+    if (width === 1 || !this.byteWide) return toWidth(this.device.read(offset, width), width);
     let value = 0;
     for (let i = 0; i < width; i++) value |= (this.device.read(offset + i, 1) & 0xff) << (8 * i);
     return value >>> 0;
@@ -88,7 +88,7 @@ class BusMapping implements Mapping {
     this.writes++;
     const offset = address - this.start + this.firstOffset;
     if (width === 1 || !this.byteWide) {
-      this.device.write(offset, width, truncate(value, width));
+      this.device.write(offset, width, toWidth(value, width));
       return;
     }
     for (let i = 0; i < width; i++) this.device.write(offset + i, 1, (value >>> (8 * i)) & 0xff);

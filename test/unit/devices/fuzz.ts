@@ -30,6 +30,11 @@ export class TestClock extends AlarmClock {
     this.moveTo(this.#now + ns);
   }
 
+  /** Moves to `ns` without firing anything, as time passes inside a slice. */
+  passTo(ns: number): void {
+    this.#now = ns;
+  }
+
   /** Jumps to `ns` at once, as a host that was busy elsewhere, then fires what is due. */
   jumpTo(ns: number): void {
     this.#now = ns;
@@ -80,7 +85,7 @@ export function hammer<State>(
     const offset = offsets[(choice >>> 8) % offsets.length]!;
     if ((choice & 0x80) !== 0) {
       const value = device.read(offset, width);
-      if (!(Number.isInteger(value) && value >= 0 && value < 2 ** 32)) bad++;
+      if (!(Number.isInteger(value) && value >= 0 && value < 2 ** (8 * width))) bad++;
     } else {
       const value = random();
       device.write(offset, width, width === 4 ? value : value & (width === 2 ? 0xffff : 0xff));
