@@ -265,7 +265,6 @@ export const prefetcht2: Semantics = nothing;
 export const lfence: Semantics = nothing;
 export const mfence: Semantics = nothing;
 export const sfence: Semantics = nothing;
-export const cldemote: Semantics = nothing;
 
 /** Cache-line writes faults like a load of one byte (SDM vol. 2, "CLFLUSH"). */
 const flushLine: Semantics = (cx) => {
