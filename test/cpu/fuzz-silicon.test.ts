@@ -1,8 +1,10 @@
 import { Decoder, DecoderOptions } from 'iced-x86';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { opcodeRows } from '../../src/cpu/decode/opcodes.ts';
+import { FLAG } from '../../src/cpu/decode/types.ts';
 import { siliconMissing } from '../oracle/build.ts';
 import { compare } from '../oracle/compare.ts';
+import { checkDeclared } from '../oracle/declared.ts';
 import { enumerateForms } from '../oracle/forms.ts';
 import { fuzz } from '../oracle/fuzz.ts';
 import { generate } from '../oracle/generate.ts';
@@ -101,6 +103,15 @@ describe.skipIf(missing !== undefined)('silicon oracle', () => {
     const fine = regressionCase(REGRESSIONS[0]!);
     const results = await silicon.run([fine, endless, fine]);
     expect(results.map(({ outcome }) => outcome.kind)).toEqual(['ok', 'fault', 'ok']);
+  });
+
+  it('finds rows that declare the wrong flags', async () => {
+    const row = opcodeRows().find(({ opcode }) => opcode === '11 /r')!;
+    expect(await checkDeclared([row], silicon, 40, 1)).toEqual([]);
+    const wrong = { ...row, reads: 0, writes: row.writes! & ~FLAG.of };
+    const text = (await checkDeclared([wrong], silicon, 40, 1)).join('\n');
+    expect(text).toMatch(/changes o,/);
+    expect(text).toMatch(/depends on c,/);
   });
 
   it('finds a planted error, shrinks it and prints it as a test', async () => {

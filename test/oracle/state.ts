@@ -14,9 +14,24 @@ const MXCSR_CHOICES = [0x1f80, 0x1f80, 0x1fa0, 0x1fbf, 0x1f80, 0x3f80, 0x5f80, 0
 
 const scratch = new Uint32Array(2);
 
+/** States are cut from larger buffers: a buffer each would keep the garbage collector busier than all the rest. */
+const SLAB = 64 * 1024;
+let slab = new ArrayBuffer(SLAB);
+let slabUsed = 0;
+
+/** Offset of `length` zero bytes in `slab`. */
+function cut(length: number): number {
+  if (slabUsed + length > SLAB) {
+    slab = new ArrayBuffer(SLAB);
+    slabUsed = 0;
+  }
+  slabUsed += length;
+  return slabUsed - length;
+}
+
 export class CaseState {
-  readonly gpr = new BigUint64Array(16);
-  readonly #words = new Uint32Array(this.gpr.buffer);
+  readonly gpr: BigUint64Array;
+  readonly #words: Uint32Array;
   readonly ymm: Uint8Array;
   readonly fx: Uint8Array | undefined;
   mxcsr = 0x1f80;
@@ -32,6 +47,9 @@ export class CaseState {
     this.#r = r;
     this.form = form;
     this.style = style;
+    const at = cut(128);
+    this.gpr = new BigUint64Array(slab, at, 16);
+    this.#words = new Uint32Array(slab, at, 32);
     const registers = form.mode === 64 ? 16 : 8;
     for (let i = 0; i < registers; i++) edge64(this.#words, 2 * i, r);
     if (form.mode === 32) for (let i = 0; i < 8; i++) this.#words[2 * i + 1] = 0;
@@ -40,7 +58,8 @@ export class CaseState {
     this.fsBase = BigInt(DATA_BASE) + BigInt(r.below(64) * 8);
     this.gsBase = r.oneIn(4) ? 0n : BigInt(DATA_BASE) - BigInt(r.below(0x10000));
     if (form.usesVectors) {
-      this.ymm = new Uint8Array(512);
+      const vectors = cut(512);
+      this.ymm = new Uint8Array(slab, vectors, 512);
       for (let i = 0; i < 16; i++) {
         // Equal operands: comparisons, differences of zero.
         if (i > 0 && r.oneIn(5)) this.ymm.copyWithin(32 * i, 32 * (i - 1), 32 * i);
@@ -148,7 +167,8 @@ export class CaseState {
   /** An FXSAVE image (SDM vol. 1, table 10-2). ES and B agree with the flags and masks. */
   #x87(mmx: boolean): Uint8Array {
     const r = this.#r;
-    const fx = new Uint8Array(FX_BYTES);
+    const image = cut(FX_BYTES);
+    const fx = new Uint8Array(slab, image, FX_BYTES);
     let control = 0x037f;
     if (!r.percent(55)) control = 0x40 | (r.u32() & 0x0f00) | (r.oneIn(4) ? r.u32() & 0x3f : 0x3f);
     let status = r.u32() & (0x4700 | 0x3800);
@@ -163,13 +183,13 @@ export class CaseState {
     fx[3] = status >> 8;
     fx[4] = tags;
     for (let i = 0; i < 8; i++) {
-      const at = 32 + 16 * i;
+      const st = 32 + 16 * i;
       if (mmx && !r.oneIn(4)) {
-        fillStyled(fx.subarray(at, at + 8), this.style, r);
-        fx[at + 8] = 0xff;
-        fx[at + 9] = 0xff;
+        fillStyled(fx.subarray(st, st + 8), this.style, r);
+        fx[st + 8] = 0xff;
+        fx[st + 9] = 0xff;
       } else {
-        f80(fx, at, r);
+        f80(fx, st, r);
       }
     }
     return fx;
