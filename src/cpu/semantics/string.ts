@@ -9,7 +9,7 @@ import { FLAG } from '../decode/types.ts';
 import { STRING_RESULT } from '../helpers/string.ts';
 import { STATE } from '../state.ts';
 import type { Bytes, Semantics, SemanticsContext } from './context.ts';
-import { NONE, OFF, ON, RAX, RCX, RDI, RSI, signExtend, widthOf, wrapLinear } from './shared.ts';
+import { NONE, OFF, ON, RAX, RCX, RDI, RSI, signExtend, widthOf, wrapLinear, zeroExtend } from './shared.ts';
 
 /** +width or -width by DF: twice the width is a power of two, so it is DF's bit shifted down. */
 function stepOf(cx: SemanticsContext, width: Bytes): I32 {
@@ -49,16 +49,27 @@ function repeatArguments(cx: SemanticsContext, width: Bytes): readonly [I64, I64
   return [fullMask(addressSize), fullMask(mode === 64 ? 8 : 4), count, stepOf(cx, width)];
 }
 
+/** Moves `register` by `delta`, except where no iteration was done: then not even its upper half changes. */
+function settleRegister(cx: SemanticsContext, register: number, delta: I64, done: I32): void {
+  const { addressSize, mode } = cx.facts;
+  if (mode !== 64 || addressSize === 8) {
+    advance(cx, register, delta);
+    return;
+  }
+  const moved = zeroExtend(addressSize, i64.add(cx.gpr(register), delta));
+  cx.setGpr(register, i64.select(done, moved, cx.gpr(register)));
+}
+
 /**
- * Registers and clock after `done` iterations, then the fault if one ended them. Without one the first iteration is the
- * instruction itself; a faulting instruction does not retire, so all its iterations count as repetitions.
+ * Registers, flags and clock after `done` iterations, then the fault if one ended them. Without one the first iteration
+ * is the instruction itself; a faulting instruction does not retire, so all its iterations count as repetitions.
  */
-function settle(cx: SemanticsContext, done: I32, step: I32, registers: readonly number[]): void {
+function settle(cx: SemanticsContext, done: I32, step: I32, registers: readonly number[], flags?: () => void): void {
   const { f } = cx;
-  const size = cx.facts.addressSize;
   const delta = f.let(i64.extendS(i32.mul(done, step)));
-  for (const register of registers) advance(cx, register, delta);
-  cx.setGpr(RCX, i64.sub(cx.gpr(RCX, size), i64.extendU(done)), size);
+  for (const register of registers) settleRegister(cx, register, delta, done);
+  settleRegister(cx, RCX, i64.sub(NONE, i64.extendU(done)), done);
+  if (flags !== undefined) cx.flagsIf(done, flags);
   const notOwn = i32.or(i32.eqz(done), i32.ne(cx.state32(STATE.fault), OFF));
   cx.budget.spend(f.let(i32.add(done, notOwn)));
   cx.checkFault();
@@ -126,14 +137,23 @@ export const lods: Semantics = (cx) => {
   repeatIfLeft(cx);
 };
 
-/** Flags of the last comparison, once no repetition is left; a fault or an unfinished slice leaves them as they were. */
-function finishComparison(cx: SemanticsContext, width: Bytes, done: I32): void {
+/**
+ * Ends a repeated comparison. The flags are those of the last one, even when a fault follows it: so does the reference
+ * CPU, where the SDM (vol. 2, "REP") has them restored.
+ */
+function settleComparison(
+  cx: SemanticsContext,
+  width: Bytes,
+  done: I32,
+  step: I32,
+  registers: readonly number[],
+): void {
   const { f } = cx;
   const a = f.let(cx.state64(STRING_RESULT.a));
   const b = f.let(cx.state64(STRING_RESULT.b));
+  settle(cx, done, step, registers, () => cx.flagsSub(width, a, b, signExtend(width, i64.sub(a, b))));
   const equal = i64.eq(a, b);
   repeatIfLeft(cx, cx.facts.rep === 'rep' ? equal : i32.eqz(equal));
-  cx.flagsIf(done, () => cx.flagsSub(width, a, b, signExtend(width, i64.sub(a, b))));
 }
 /** Whether the repetition goes on while the elements are equal. */
 const whileEqual = (cx: SemanticsContext): I32 => (cx.facts.rep === 'rep' ? ON : OFF);
@@ -154,8 +174,7 @@ export const cmps: Semantics = (cx) => {
   const spans = [cx.gpr(RSI, size), base, cx.gpr(RDI, size), cx.segmentBase(0)];
   const common = [mask, linearMask, count, step, sourceFlags(cx, 0, width), whileEqual(cx)];
   const done = f.let(cx.call('i32', `repeatCmps${width}`, [...spans, ...common]));
-  settle(cx, done, step, [RSI, RDI]);
-  finishComparison(cx, width, done);
+  settleComparison(cx, width, done, step, [RSI, RDI]);
 };
 
 export const scas: Semantics = (cx) => {
@@ -172,6 +191,5 @@ export const scas: Semantics = (cx) => {
   const span = [cx.gpr(RDI, cx.facts.addressSize), cx.segmentBase(0)];
   const common = [cx.gprS(RAX, width), mask, linearMask, count, step, whileEqual(cx)];
   const done = f.let(cx.call('i32', `repeatScas${width}`, [...span, ...common]));
-  settle(cx, done, step, [RDI]);
-  finishComparison(cx, width, done);
+  settleComparison(cx, width, done, step, [RDI]);
 };
