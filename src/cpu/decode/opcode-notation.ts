@@ -236,18 +236,35 @@ function applyToken(encoding: Mutable<Encoding>, token: string): void {
   }
 }
 
+type VexPart = Pick<Encoding, 'map' | 'prefixes' | 'ls' | 'ws'>;
+
+const vexTokens = new Map<string, VexPart>();
+
 function applyVex(encoding: Mutable<Encoding>, token: string): void {
+  let part = vexTokens.get(token);
+  if (part === undefined) {
+    part = parseVex(token);
+    vexTokens.set(token, part);
+  }
   encoding.vex = true;
-  encoding.prefixes = 0;
+  encoding.map = part.map;
+  encoding.prefixes = part.prefixes;
+  encoding.ls = part.ls;
+  encoding.ws = part.ws;
+}
+
+function parseVex(token: string): VexPart {
+  const vex: Mutable<VexPart> = { map: 0, prefixes: 0, ls: 3, ws: 3 };
   for (const part of token.split('.')) {
     const prefixes = PREFIX_SETS[part];
     const map = VEX_MAPS[part];
-    if (prefixes !== undefined) encoding.prefixes = prefixes;
-    else if (map !== undefined) encoding.map = map;
-    else if (part === '128' || part === 'LZ' || part === 'L0') encoding.ls = 1;
-    else if (part === '256' || part === 'L1') encoding.ls = 2;
-    else if (part === 'W0') encoding.ws = 1;
-    else if (part === 'W1') encoding.ws = 2;
+    if (prefixes !== undefined) vex.prefixes = prefixes;
+    else if (map !== undefined) vex.map = map;
+    else if (part === '128' || part === 'LZ' || part === 'L0') vex.ls = 1;
+    else if (part === '256' || part === 'L1') vex.ls = 2;
+    else if (part === 'W0') vex.ws = 1;
+    else if (part === 'W1') vex.ws = 2;
     else if (part !== 'VEX' && part !== 'WIG' && part !== 'LIG') throw new Error(`opcode table: unknown "${token}"`);
   }
+  return vex;
 }

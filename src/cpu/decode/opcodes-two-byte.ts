@@ -23,6 +23,7 @@ F3 0F 1E FB | endbr32 | |
 0F 0D /0 | prefetch | Mb |
 0F 0D /1 | prefetchw | Mb |
 0F 0D /2 | prefetchwt1 | Mb |
+0F 0D /3 | prefetchw | Mb |
 0F 0D /r | prefetch | Mb |
 @
 0F 0D /r | nop | Ev,Gv |
@@ -45,8 +46,8 @@ ${HINTS}
 0F 01 /7 | invlpg | M | cpl0 ends
 0F 01 F8 | swapgs | | cpl0 o64
 @monitor
-NP 0F 01 C8 | monitor | AXm | cpl0
-NP 0F 01 C9 | mwait | | cpl0 ends
+NP 0F 01 C8 | monitor | AXm |
+NP 0F 01 C9 | mwait | | ends
 @smap
 NP 0F 01 CA | clac | | cpl0
 NP 0F 01 CB | stac | | cpl0
@@ -69,10 +70,10 @@ NP 0F 01 EF | wrpkru | | ends
 0F 08 | invd | | cpl0
 0F 09 | wbinvd | | cpl0
 0F 0B | ud2 | | ends
-0F 20 /r | mov_cr | Rn,Cn | cpl0
-0F 21 /r | mov_dr | Rn,Dn | cpl0
-0F 22 /r | mov_cr | Cn,Rn | cpl0 ends
-0F 23 /r | mov_dr | Dn,Rn | cpl0 ends
+0F 20 /r | mov_cr | Rn,Cn | cpl0 u=oszapc
+0F 21 /r | mov_dr | Rn,Dn | cpl0 u=oszapc
+0F 22 /r | mov_cr | Cn,Rn | cpl0 ends u=oszapc
+0F 23 /r | mov_dr | Dn,Rn | cpl0 ends u=oszapc
 @msr
 0F 30 | wrmsr | | cpl0 ends
 0F 32 | rdmsr | | cpl0
