@@ -1,9 +1,10 @@
+import { PCI_MMIO_BASE, PCI_MMIO_END } from '../../layout.ts';
 import type { PciBus } from './bus.ts';
 import { type BarKind, PciCommand, PciRegister } from './function.ts';
 
-/** Where firmware puts BARs: I/O above the ISA devices, memory in the hole below the IOAPIC (0xfec00000). */
-const START: Record<BarKind, number> = { io: 0xc000, memory: 0xe000_0000 };
-const END: Record<BarKind, number> = { io: 0x1_0000, memory: 0xfec0_0000 };
+/** Where firmware puts BARs: I/O above the ISA devices, memory in the hole below the IOAPIC. */
+const START: Record<BarKind, number> = { io: 0xc000, memory: PCI_MMIO_BASE };
+const END: Record<BarKind, number> = { io: 0x1_0000, memory: PCI_MMIO_END };
 
 /**
  * Does what firmware does before an operating system starts, since no firmware runs here: gives every BAR an address

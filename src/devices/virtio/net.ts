@@ -60,7 +60,7 @@ export interface NetCounters {
   txMalformed: number;
   /** Frames sent with a source address other than the card's. */
   txForeignSource: number;
-  /** Frames for the guest dropped: driver not ready, or a buffer was unusable or too small. */
+  /** Frames for the guest dropped: driver not ready or link down, or a buffer was unusable or too small. */
   rxDropped: number;
   /** Frames not addressed to the card. */
   rxFiltered: number;
@@ -176,7 +176,11 @@ export class VirtioNet implements VirtioDevice {
     if (offset < 6 && !this.#host.isModern && !this.#host.has(NetFeature.controlMac)) this.config[offset] = value;
   }
 
-  /** Plugs the cable in or out; the driver is told. */
+  get #isLinkUp(): boolean {
+    return this.config[CONFIG_STATUS] === LINK_UP;
+  }
+
+  /** Plugs the cable in or out; the driver is told. Without it frames go nowhere, in either direction. */
   setLink(up: boolean): void {
     const status = up ? LINK_UP : 0;
     if (this.config[CONFIG_STATUS] === status) return;
@@ -194,7 +198,7 @@ export class VirtioNet implements VirtioDevice {
   save(): NetState {
     return {
       mac: [...this.config.subarray(0, 6)],
-      linkUp: this.config[CONFIG_STATUS] === LINK_UP,
+      linkUp: this.#isLinkUp,
       starving: this.#starving,
       pending: this.#pending.map((segment) => segment.slice()),
       control: this.#control.save(),
@@ -254,6 +258,7 @@ export class VirtioNet implements VirtioDevice {
     const type = tcpGso(header.gsoType);
     const gso = type !== undefined && this.#hostTso[type] ? type : 'none';
     if (gso !== 'none' && header.gsoSize < MIN_SEGMENT) return false;
+    if (!this.#isLinkUp) return true;
     for (let i = 0; i < 6; i++) {
       if (frame[6 + i] === this.config[i]) continue;
       this.counters.txForeignSource++;
@@ -296,7 +301,13 @@ export class VirtioNet implements VirtioDevice {
   /** Takes a frame for the guest; false when the receive queue has no room for it now. */
   #receive(frame: Uint8Array, offload: FrameOffload = NO_OFFLOAD): boolean {
     const { counters } = this;
-    if (!this.#host.live || !this.#rx.ready || frame.length < MIN_FRAME || frame.length > MAX_FRAME) {
+    if (
+      !this.#host.live ||
+      !this.#rx.ready ||
+      !this.#isLinkUp ||
+      frame.length < MIN_FRAME ||
+      frame.length > MAX_FRAME
+    ) {
       counters.rxDropped++;
       return true;
     }

@@ -122,6 +122,19 @@ describe('configuration', () => {
     expect(driver.takeInterruptStatus()).toBe(2);
   });
 
+  test('with the link down frames go nowhere', () => {
+    net.setLink(false);
+    const head = transmit(header(), frameOf(60));
+    expect(tx.collect()).toEqual([{ head, length: 0 }]);
+    rx.add({ address: DATA, length: 2000, writable: true });
+    expect(backend.onFrame!(frameOf(60))).toBe(true);
+    expect([backend.frames.length, rx.collect().length]).toEqual([0, 0]);
+    net.setLink(true);
+    transmit(header(), frameOf(60));
+    expect(backend.onFrame!(frameOf(60))).toBe(true);
+    expect([backend.frames.length, rx.collect().length]).toEqual([1, 1]);
+  });
+
   test('a legacy driver without the control queue sets the address in the configuration space', () => {
     start({ legacy: true });
     for (let i = 0; i < 6; i++) driver.writeConfig(i, 1, 0x10 + i);
