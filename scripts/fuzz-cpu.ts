@@ -3,6 +3,7 @@ import { parseArgs } from 'node:util';
 import { opcodeRows } from '../src/cpu/decode/opcodes.ts';
 import { siliconMissing } from '../test/oracle/build.ts';
 import { checkDeclared } from '../test/oracle/declared.ts';
+import { checkDecoder, type DecodeFinding } from '../test/oracle/decode-check.ts';
 import { ENGINE_NAMES, type EngineName, openEngine } from '../test/oracle/engines.ts';
 import { enumerateForms, type FormFilter } from '../test/oracle/forms.ts';
 import { type FuzzReport, fuzz } from '../test/oracle/fuzz.ts';
@@ -21,6 +22,7 @@ const USAGE = `npm run fuzz:cpu -- [options]
   --engine NAME    interpreter, translator, all (default) or silicon (the oracle against itself)
   --show N         failures to shrink and print (default 20)
   --table          cases, completions and differences for each form
+  --decode N       instead: the decoder against the host, on N mutated instructions
   --declared N     instead: check the flags the opcode tables declare, N inputs a form`;
 
 const { values } = parseArgs({
@@ -35,6 +37,7 @@ const { values } = parseArgs({
     show: { type: 'string', default: '20' },
     table: { type: 'boolean', default: false },
     declared: { type: 'string' },
+    decode: { type: 'string' },
     help: { type: 'boolean', default: false },
   },
 });
@@ -72,6 +75,18 @@ function printTable(report: FuzzReport): void {
   }
 }
 
+function printDecodeFindings(findings: readonly DecodeFinding[]): void {
+  const kinds = new Map<string, { first: DecodeFinding; count: number }>();
+  for (const finding of findings) {
+    const entry = kinds.get(finding.kind);
+    if (entry === undefined) kinds.set(finding.kind, { first: finding, count: 1 });
+    else entry.count++;
+  }
+  for (const { first, count } of [...kinds.values()].sort((a, b) => b.count - a.count)) {
+    console.log(`${count}\t${first.mode}\t${first.code}\t${first.text}`);
+  }
+}
+
 async function main(): Promise<number> {
   if (values.help) {
     console.log(USAGE);
@@ -95,6 +110,12 @@ async function main(): Promise<number> {
   }
   const forms = enumerateForms(rows, filter());
   if (forms.length === 0) fail('no form is left');
+  if (values.decode !== undefined) {
+    const { cases, findings } = await checkDecoder(forms, reference, count('decode', values.decode), seed);
+    printDecodeFindings(findings);
+    console.log(`cases=${cases} differences=${findings.length}`);
+    return findings.length === 0 ? 0 : 1;
+  }
   const engines = await Promise.all(engineNames().map(openEngine));
   const started = performance.now();
   const report = await fuzz({

@@ -5,6 +5,7 @@ import { FLAG } from '../../src/cpu/decode/types.ts';
 import { siliconMissing } from '../oracle/build.ts';
 import { compare } from '../oracle/compare.ts';
 import { checkDeclared } from '../oracle/declared.ts';
+import { checkDecoder } from '../oracle/decode-check.ts';
 import { enumerateForms } from '../oracle/forms.ts';
 import { fuzz } from '../oracle/fuzz.ts';
 import { generate } from '../oracle/generate.ts';
@@ -103,6 +104,12 @@ describe.skipIf(missing !== undefined)('silicon oracle', () => {
     const fine = regressionCase(REGRESSIONS[0]!);
     const results = await silicon.run([fine, endless, fine]);
     expect(results.map(({ outcome }) => outcome.kind)).toEqual(['ok', 'fault', 'ok']);
+  });
+
+  it('decodes mutated instructions as the decoder does', async () => {
+    const { cases, findings } = await checkDecoder(forms, silicon, 20_000, 9);
+    expect(cases).toBeGreaterThanOrEqual(20_000);
+    expect(findings).toEqual([]);
   });
 
   it('finds rows that declare the wrong flags', async () => {

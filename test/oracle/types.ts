@@ -44,6 +44,8 @@ export interface CpuCase {
   readonly fx: Uint8Array | undefined;
   /** Differences from `background()`; they must not overlap. */
   readonly memory: readonly MemoryPatch[];
+  /** Asks the host to single-step even what its policy takes for straight-line code (bytes that may be anything). */
+  readonly singleStep?: true;
 }
 
 export type Outcome =

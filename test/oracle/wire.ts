@@ -20,7 +20,7 @@ export function encodeCase(buffer: Uint8Array, view: DataView, at: number, test:
   const policy = policyOf(test.code, test.mode);
   if (policy === 'forbidden') throw new Error(`not to be run on the host: ${hex(test.code)}`);
   const size = encodedSize(test);
-  view.setUint8(at, (policy === 'step' ? STEP : 0) | (test.fx === undefined ? 0 : X87));
+  view.setUint8(at, (policy === 'step' || test.singleStep ? STEP : 0) | (test.fx === undefined ? 0 : X87));
   view.setUint8(at + 1, test.mode);
   view.setUint8(at + 2, test.code.length);
   view.setUint8(at + 3, test.memory.length);
