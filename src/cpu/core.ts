@@ -21,6 +21,8 @@ export const HOST_FUNCTIONS = {
   mmioWrite: { params: ['i64', 'i32', 'i32'], results: [] },
   portIn: { params: ['i32', 'i32'], results: ['i32'] },
   portOut: { params: ['i32', 'i32', 'i32'], results: [] },
+  /** May the current privilege use [port, port + width) by the I/O permission bitmap? Only asked when CPL > IOPL. */
+  ioAllowed: { params: ['i32', 'i32'], results: ['i32'] },
   /** Bytes [ram, ram + width) were written and hold code. */
   codeWritten: { params: ['i32', 'i32'], results: [] },
   /** Time-stamp counter, as a float64 (exact to 2^53). */
@@ -33,6 +35,7 @@ export type HostFunctions = {
   mmioWrite(address: bigint, width: number, value: number): void;
   portIn(port: number, width: number): number;
   portOut(port: number, width: number, value: number): void;
+  ioAllowed(port: number, width: number): number;
   codeWritten(ram: number, width: number): void;
   readTsc(): number;
   random(): bigint;

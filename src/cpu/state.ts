@@ -103,6 +103,10 @@ export const STATE = {
   sysenterEsp: 784,
   sysenterEip: 792,
   dr: 800,
+  /** May the unit be used: 0, or the vector + 1 of the exception (from CR0.EM, CR0.TS, CR4.OSFXSR, XCR0). */
+  fpuFault: 960,
+  sseFault: 964,
+  avxFault: 968,
   // --- vectors and x87
   /** YMM0..15, 32 bytes each. */
   vec: 1024,
@@ -136,7 +140,12 @@ export const ACCESS = {
 /** Flags argument of the slow paths: width in bytes | these. */
 export const SLOW = { stack: 0x100 } as const;
 /** A physical page that holds decoded or translated code: bitmap of 64-byte granules, then a record per byte offset. */
-export const CODE_PAGE = { granules: 0, map: 16, size: 16 + 4096 * 4 } as const;
+export const CODE_PAGE = {
+  granules: 0,
+  /** STATE.codeMode its records were decoded for */ mode: 8,
+  map: 16,
+  size: 16 + 4096 * 4,
+} as const;
 
 export const FAULT = { present: 0x100, hasError: 0x200 } as const;
 export const VECTOR = {

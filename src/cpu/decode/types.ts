@@ -109,7 +109,10 @@ export interface DecodedInstruction {
   readonly row: OpcodeRow;
   readonly length: number;
   readonly mode: CodeMode;
-  /** Effective operand size in bytes (2, 4, 8) after prefixes, REX.W and the row's size rule. */
+  /**
+   * Effective operand size in bytes (2, 4, 8) after prefixes, REX.W and the row's size rule. 8 with REX.W even where the
+   * instruction has no 64-bit form (IN, OUT, INS, OUTS, x87 environment): the operands' own widths are right there too.
+   */
   readonly operandSize: 2 | 4 | 8;
   readonly addressSize: 2 | 4 | 8;
   readonly lock: boolean;

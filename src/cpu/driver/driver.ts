@@ -109,6 +109,7 @@ export abstract class Driver implements SemanticsContext {
   abstract gpr(index: number, width?: Bytes): I64;
   abstract gprS(index: number, width?: Bytes): I64;
   abstract setGpr(index: number, value: I64, width?: Bytes): void;
+  protected abstract farImmediate(i: number): { selector: I64; offset: I64 };
   protected abstract vectorOperand(i: number, part: 0 | 1): V128;
   protected abstract setVectorOperand(i: number, part: 0 | 1, value: V128): void;
   protected abstract vectorLow(i: number, width: Bytes): I64;
@@ -122,7 +123,7 @@ export abstract class Driver implements SemanticsContext {
   protected abstract thisLinear(): I64;
   protected abstract nextLinear(): I64;
   abstract jumpRelative(i: number, condition?: I32): void;
-  protected abstract jumpLinear(target: I64): void;
+  abstract jumpAnywhere(linear: I64): void;
   /** Leaves the instruction with an EXIT code when `condition` holds (always without one). */
   protected abstract exit(code: number, condition?: I32): void;
   /** Leaves with a code computed at run time. */
@@ -220,6 +221,14 @@ export abstract class Driver implements SemanticsContext {
   segmentBase(segment: number): I64 {
     if (this.facts.mode === 64 && segment < 4) return i64.const(0);
     return i64.load(ZERO, STATE.segBase + segment * 8);
+  }
+
+  farPointer(i: number): { selector: I64; offset: I64 } {
+    if (this.kind(i) === 'far') return this.farImmediate(i);
+    const at = this.linearAddress(i);
+    const size = this.facts.operandSize;
+    const offset = this.f.let(this.load(size, at));
+    return { offset, selector: this.load(2, i64.add(at, i64.const(size))) };
   }
 
   // ---- memory
@@ -409,7 +418,7 @@ export abstract class Driver implements SemanticsContext {
     return this.#offsetInCode(this.thisLinear());
   }
   jumpTo(target: I64): void {
-    this.jumpLinear(
+    this.jumpAnywhere(
       this.facts.mode === 64 ? target : i64.and(i64.add(target, this.segmentBase(1)), i64.const(0xffff_ffff)),
     );
   }
@@ -447,6 +456,9 @@ export abstract class Driver implements SemanticsContext {
       undefined,
       'unlikely',
     );
+  }
+  interruptShadow(): void {
+    this.f.store32(ZERO, i32.load(ZERO, STATE.budget), STATE.shadow);
   }
   readonly budget = {
     available: (): I32 => i32.add(i32.load(ZERO, STATE.budget), i32.const(1)),

@@ -307,8 +307,9 @@ const repeatCmps = (width: Bytes): HelperDefinition => ({
         b: ramLoad(width, i32.add(second!, byte)),
       }),
       slow: (end) => {
-        const a = repetition.load(0, f.param('i32', 8), end);
-        return { a, b: repetition.load(1, i32.const(width), end) };
+        // when both would fault the reference CPU reports the destination's
+        const b = repetition.load(1, i32.const(width), end);
+        return { a: repetition.load(0, f.param('i32', 8), end), b };
       },
     });
   },

@@ -25,10 +25,18 @@ export interface CodeCacheHost {
 interface CodePage {
   readonly table: number;
   readonly chunks: number[];
+  /** Its page-crossing records and the page that holds their second half. */
+  readonly crossings: Map<number, number>;
   next: number;
   end: number;
 }
 
+/** STATE.codeMode taken apart. */
+const modeOf = (codeMode: number): { mode: CodeMode; stackSize: StackSize } => {
+  const kind = codeMode & 3;
+  if (kind === 0) return { mode: 64, stackSize: 8 };
+  return { mode: kind === 1 ? 32 : 16, stackSize: codeMode & 4 ? 4 : 2 };
+};
 const PAGE = 4096;
 const CHUNK = 4096;
 /** Long enough that straight code is not chopped up, short enough that little is decoded in vain. */
@@ -72,11 +80,12 @@ export class CodeCache {
   }
 
   /**
-   * Makes records for code at `offset` of a RAM page. `nextPage` yields the RAM page that follows in linear addresses,
+   * Makes records for code at `offset` of a RAM page, for STATE.codeMode `codeMode`. `nextPage` yields the RAM page that follows in linear addresses,
    * or a negative number when there is none now.
    */
-  decode(ramPage: number, offset: number, mode: CodeMode, stackSize: StackSize, nextPage: () => number): void {
-    const page = this.#page(ramPage);
+  decode(ramPage: number, offset: number, codeMode: number, nextPage: () => number): void {
+    const { mode, stackSize } = modeOf(codeMode);
+    const page = this.#page(ramPage, codeMode);
     const { memory } = this.#host;
     const slot = (page.table + CODE_PAGE.map) / 4 + offset;
     const existing = memory.u32[slot]!;
@@ -207,11 +216,12 @@ export class CodeCache {
     writeRecord(memory, record + RECORD.size, decoded.d, decoded.handler, offset);
     this.#writePseudo(record + 2 * RECORD.size, PSEUDO.fall, offset + decoded.d.length, 0);
     this.#markGranules(page, offset, first);
-    const secondPage = this.#page(second);
+    const secondPage = this.#page(second, this.#host.memory.get32(page.table + CODE_PAGE.mode));
     this.#markGranules(secondPage, 0, Math.max(1, decoded.d.length - first));
     let records = this.#crossings.get(second);
     if (!records) this.#crossings.set(second, (records = new Set()));
     records.add(record);
+    page.crossings.set(record, second);
   }
 
   #writePseudo(at: number, handler: number, ipOffset: number, value: number): void {
@@ -222,13 +232,20 @@ export class CodeCache {
     u32[(at + RECORD.imm) >> 2] = value;
   }
 
-  #page(ramPage: number): CodePage {
+  #page(ramPage: number, codeMode: number): CodePage {
     let page = this.#pages.get(ramPage);
+    if (page && this.#host.memory.get32(page.table + CODE_PAGE.mode) !== codeMode) {
+      // the same bytes are run in another mode now: records of two modes cannot share a map
+      this.#drop(ramPage, page);
+      this.#host.forgetLookups();
+      page = undefined;
+    }
     if (!page) {
       const { memory, codePages } = this.#host;
       const table = this.#freeTables.pop() ?? memory.allocate(CODE_PAGE.size);
       memory.u8.fill(0, table, table + CODE_PAGE.size);
-      page = { table, chunks: [], next: 0, end: 0 };
+      memory.set32(table + CODE_PAGE.mode, codeMode);
+      page = { table, chunks: [], crossings: new Map(), next: 0, end: 0 };
       this.#pages.set(ramPage, page);
       memory.set32(codePages + ramPage * 4, table);
       this.#host.watchPage(ramPage);
@@ -267,5 +284,6 @@ export class CodeCache {
     this.#freeChunks.push(...page.chunks);
     for (const record of this.#crossings.get(ramPage) ?? []) memory.set32(record + RECORD.imm, NO_PAGE);
     this.#crossings.delete(ramPage);
+    for (const [record, second] of page.crossings) this.#crossings.get(second)?.delete(record);
   }
 }

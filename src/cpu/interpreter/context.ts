@@ -82,6 +82,9 @@ export class InterpreterContext extends Driver {
     if (o.kind === 'gpr') return i32.shrU(this.#pointer(i), i32.const(3));
     return this.#pointer(i);
   }
+  protected farImmediate(_i: number): { selector: I64; offset: I64 } {
+    return { selector: i64.load32U(this.#record, RECORD.b), offset: i64.load32U(this.#record, RECORD.imm) };
+  }
   gpr(index: number, width: Bytes = 8): I64 {
     return loadCell(width, ZERO, false, STATE.gpr + index * 8);
   }
@@ -184,7 +187,7 @@ export class InterpreterContext extends Driver {
       return i64.and(i64.add(ip, this.segmentBase(SEGMENT.cs)), i64.const(0xffff_ffff));
     }, condition);
   }
-  protected jumpLinear(target: I64): void {
+  jumpAnywhere(target: I64): void {
     this.f.store64(ZERO, target, STATE.ip);
     this.exit(EXIT.jump);
   }

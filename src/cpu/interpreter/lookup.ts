@@ -32,6 +32,7 @@ const lookup: HelperDefinition = {
     f.if(i32.ltS(page, i32.const(0)), () => f.return(i32.const(0)));
     const map = f.let(i32.load(i32.add(i32.load(ZERO, STATE.codePages), i32.shl(page, i32.const(2)))));
     f.if(i32.eqz(map), () => f.return(i32.const(0)));
+    f.if(i32.ne(i32.load(map, CODE_PAGE.mode), i32.load(ZERO, STATE.codeMode)), () => f.return(i32.const(0)));
     const offset = i32.shl(i32.and(i32.wrap(ip), i32.const(0xfff)), i32.const(2));
     const record = f.let(i32.load(i32.add(map, offset), CODE_PAGE.map));
     f.if(i32.eqz(record), () => f.return(i32.const(0)));

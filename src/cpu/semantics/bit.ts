@@ -99,14 +99,17 @@ export const crc32: Semantics = (cx) => {
   cx.write(0, i64.extendU(crc));
 };
 
-/** Raises the RPL of a selector to the second one's; only protected mode knows it. */
+/**
+ * Raises the RPL of a selector to the second one's; only protected mode knows it. Memory is written only when the RPL
+ * changes (reference CPU).
+ */
 export const arpl: Semantics = (cx) => {
   const { f } = cx;
   const virtual8086 = i32.and(cx.state32(STATE.eflags), i32.const(1 << 17));
   cx.raiseIf(i32.or(i32.eqz(i32.and(cx.state32(STATE.cr0), ON)), i32.ne(virtual8086, OFF)), VECTOR.ud);
-  const selector = f.let(cx.modify(0));
+  const selector = f.let(cx.read(0));
   const level = f.let(i64.and(cx.read(1), i64.const(3)));
   const lower = f.let(i64.ltU(i64.and(selector, i64.const(3)), level));
-  cx.commit(0, i64.select(lower, i64.or(i64.and(selector, i64.const(-4)), level), selector));
+  f.if(lower, () => cx.write(0, i64.or(i64.and(selector, i64.const(-4)), level)));
   cx.flagsSet({ zf: lower });
 };

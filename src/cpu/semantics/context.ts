@@ -117,6 +117,8 @@ export interface SemanticsContext {
   jumpRelative(i: number, condition?: I32): void;
   /** Goes to an offset in the current code segment (already of the operand's width; canonical checks made by the caller). */
   jumpTo(target: I64): void;
+  /** Goes to a linear address whatever the code mode that was just set (SYSCALL, SYSRET). */
+  jumpAnywhere(linear: I64): void;
   /** Raises an exception when `condition` holds; nothing has been changed yet. */
   raiseIf(condition: I32, vector: number, error?: I32 | number): void;
   raise(vector: number, error?: I32 | number): void;
@@ -128,6 +130,10 @@ export interface SemanticsContext {
   halt(): void;
   /** After setting IF or lowering TPR: makes sure a pending interrupt is seen after `instructions` more instructions. */
   recheckInterrupts(instructions: 0 | 1): void;
+  /** No interrupt is to be taken before the next instruction has retired (STI, MOV SS, POP SS). */
+  interruptShadow(): void;
+  /** Selector and offset of a far pointer: immediate or memory operand i. */
+  farPointer(i: number): { selector: I64; offset: I64 };
   /** Runs a string instruction's iterations: `body` does one; see string.ts. */
   readonly budget: {
     /** Iterations that may still run in this instruction, including the first. */

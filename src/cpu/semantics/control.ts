@@ -24,7 +24,7 @@ export const call: Semantics = (cx) => {
     return;
   }
   const target = cx.f.let(cx.read(0));
-  checkCanonical(cx, target);
+  checkCanonical(cx, target, () => probePush(cx, width));
   push(cx, width, cx.nextIp());
   cx.jumpTo(target);
 };

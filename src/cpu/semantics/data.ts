@@ -183,16 +183,19 @@ export const pusha: Semantics = (cx) => {
   cx.setGpr(RSP, movedStack(cx, sp, -8 * operandSize), stackSize);
 };
 
-/** The saved SP is skipped. */
+/**
+ * The saved SP is read but not used. Registers change one by one, as in the reference CPU: a fault leaves those already
+ * popped, while SP, from which the instruction starts again, changes last.
+ */
 export const popa: Semantics = (cx) => {
   const { f } = cx;
   const { operandSize, stackSize } = cx.facts;
   const sp = f.let(cx.gpr(RSP, stackSize));
-  const values = [7, 6, 5, 4, 3, 2, 1, 0].map((index, position) => {
-    const at = stackLinear(cx, movedStack(cx, sp, operandSize * position));
-    return { index, value: index === RSP ? NONE : f.let(cx.load(operandSize, at, true)) };
-  });
-  for (const { index, value } of values) if (index !== RSP) cx.setGpr(index, value, operandSize);
+  for (let position = 0; position < 8; position++) {
+    const index = 7 - position;
+    const value = f.let(cx.load(operandSize, stackLinear(cx, movedStack(cx, sp, operandSize * position)), true));
+    if (index !== RSP) cx.setGpr(index, value, operandSize);
+  }
   cx.setGpr(RSP, movedStack(cx, sp, 8 * operandSize), stackSize);
 };
 

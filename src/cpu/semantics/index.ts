@@ -9,6 +9,8 @@ import * as flag from './flag.ts';
 import * as muldiv from './muldiv.ts';
 import * as shift from './shift.ts';
 import * as string from './string.ts';
+import * as system from './system.ts';
+import * as undefinedCode from './undefined.ts';
 
 const MODULES: readonly Readonly<Record<string, Semantics>>[] = [
   alu,
@@ -21,7 +23,12 @@ const MODULES: readonly Readonly<Record<string, Semantics>>[] = [
   muldiv,
   shift,
   string,
+  system,
+  undefinedCode,
 ];
+
+/** Names that no instruction can have: what the decoder could not decode. */
+const PSEUDO_MNEMONICS: Readonly<Record<string, string>> = { undefinedOpcode: '(undefined)', tooLong: '(too long)' };
 
 /**
  * Every instruction's meaning by mnemonic, as the opcode tables name it. Each export of the modules above is one; a name
@@ -33,7 +40,7 @@ function collect(): Map<string, Semantics> {
   const all = new Map<string, Semantics>();
   for (const module of MODULES)
     for (const [name, semantics] of Object.entries(module)) {
-      const mnemonic = name.replace(/_$/, '');
+      const mnemonic = PSEUDO_MNEMONICS[name] ?? name.replace(/_$/, '');
       if (all.has(mnemonic)) throw new Error(`semantics: "${mnemonic}" is defined twice`);
       all.set(mnemonic, semantics);
     }

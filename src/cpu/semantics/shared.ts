@@ -78,6 +78,11 @@ export function push(cx: SemanticsContext, width: Bytes, value: I64): void {
   cx.setGpr(RSP, sp, stackSize);
 }
 
+/** Faults if a push would. */
+export function probePush(cx: SemanticsContext, width: Bytes): void {
+  cx.probeWrite(width, stackLinear(cx, movedStack(cx, cx.gpr(RSP, cx.facts.stackSize), -width)), true);
+}
+
 /** What lies on top of the stack, in a local, and RSP before it was taken: `setGpr(RSP, movedStack(...))` completes a pop. */
 export function top(cx: SemanticsContext, width: Bytes): { readonly value: I64; readonly sp: I64 } {
   const sp = cx.f.let(cx.gpr(RSP, cx.facts.stackSize));
@@ -91,18 +96,17 @@ const notSignExtendedFrom = (bits: number, value: I64): I32 => {
 };
 /**
  * #GP(0) unless `target` (in a local) is canonical; only 64-bit mode has such addresses. The reference CPU faults at
- * the branch with nothing changed, as the SDM says (vol. 2, "JMP", "CALL", "RET").
+ * the branch with nothing changed, as the SDM says (vol. 2, "JMP", "CALL", "RET"). `first` is what may fault before.
  */
-export function checkCanonical(cx: SemanticsContext, target: I64): void {
+export function checkCanonical(cx: SemanticsContext, target: I64, first?: () => void): void {
   if (cx.facts.mode !== 64) return;
   cx.f.if(
     notSignExtendedFrom(48, target),
-    () =>
-      cx.raiseIf(
-        i32.or(i32.eqz(i32.and(cx.state32(STATE.cr4), i32.const(LA57))), notSignExtendedFrom(57, target)),
-        VECTOR.gp,
-        0,
-      ),
+    () => {
+      first?.();
+      const la57 = i32.and(cx.state32(STATE.cr4), i32.const(LA57));
+      cx.raiseIf(i32.or(i32.eqz(la57), notSignExtendedFrom(57, target)), VECTOR.gp, 0);
+    },
     undefined,
     cx.unlikely,
   );

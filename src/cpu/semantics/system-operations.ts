@@ -19,6 +19,8 @@ export const SYSTEM_OPERATIONS = [
   'invpcid',
   'xsetbv',
   'loadSegment',
+  'popSegment',
+  'loadFarPointer',
   'farJump',
   'farCall',
   'farReturn',
@@ -27,7 +29,6 @@ export const SYSTEM_OPERATIONS = [
   'sysenter',
   'sysexit',
   'verify',
-  'wbinvd',
   'undefined',
 ] as const;
 export type SystemOperation = (typeof SYSTEM_OPERATIONS)[number];

@@ -1,0 +1,395 @@
+import { buildCore, type CoreExports, type HostFunctions, importHelper } from './core.ts';
+import type { CpuidOptions } from './cpuid.ts';
+import { createDecoder, isFailure } from './decode/decoder.ts';
+import { CodeCache } from './interpreter/code-cache.ts';
+import { formKey } from './interpreter/form.ts';
+import { FormTable } from './interpreter/form-table.ts';
+import type { HandlerSource } from './interpreter/handlers.ts';
+import { HOT_ENCODINGS } from './interpreter/hot-forms.ts';
+import { SEMANTICS } from './semantics/index.ts';
+import { SYSTEM_OPERATIONS } from './semantics/system-operations.ts';
+import { COUNTER, DYNAMIC_BASE, EXIT, STATE, VECTOR } from './state.ts';
+import { StateMemory } from './state-memory.ts';
+import { updateUnits } from './system/control.ts';
+import { deliver, type Interruption, isDoubleFault } from './system/interrupts.ts';
+import { ModelSpecificRegisters, type MsrDevices } from './system/msr.ts';
+import { OPERATIONS, type SystemContext } from './system/operations.ts';
+import { EFLAGS, type GuestFault, isFault, Processor, SEG } from './system/processor.ts';
+
+/** What the processor is connected to. Addresses are guest-physical. */
+export interface CpuBus {
+  mmioRead(address: number, width: number): number;
+  mmioWrite(address: number, width: number, value: number): void;
+  portIn(port: number, width: number): number;
+  portOut(port: number, width: number, value: number): void;
+  /** Time-stamp counter, an integer below 2^53. */
+  readTsc(): number;
+  random(): bigint;
+  /** The vector to deliver, taken from the interrupt controller; -1 when it was withdrawn. */
+  acknowledgeInterrupt(): number;
+  readonly msr: MsrDevices;
+  /** CR8. */
+  taskPriority: number;
+}
+export interface CpuOptions {
+  /** Guest RAM and the bytes of it below the PCI hole. */
+  readonly ram: WebAssembly.Memory;
+  readonly ramSize: number;
+  readonly ramLow: number;
+  readonly features: ReadonlySet<string>;
+  readonly cpuid: CpuidOptions;
+  readonly bus: CpuBus;
+  /** Compiles the core; the embedder may pin V8's baseline tier around it. */
+  readonly compile?: (bytes: Uint8Array<ArrayBuffer>) => WebAssembly.Module;
+}
+/** Why `run` came back. */
+export type RunExit =
+  | { readonly kind: 'budget' }
+  /** HLT retired and nothing is pending. */
+  | { readonly kind: 'halt' }
+  /** Triple fault. */
+  | { readonly kind: 'shutdown'; readonly fault: GuestFault };
+
+const MAX_BUDGET = 0x7fff_ffff;
+/** Decoded records may take this much of memory 0 before all are dropped. */
+const RECORD_LIMIT = 256 << 20;
+
+let compiledCore: { features: string; module: WebAssembly.Module } | undefined;
+
+/** One virtual CPU. */
+export class Cpu {
+  readonly processor: Processor;
+  readonly msr: ModelSpecificRegisters;
+  readonly state: StateMemory;
+  readonly codeCache: CodeCache;
+  /** Times each undefined or unimplemented instruction was executed, by name. */
+  readonly undefinedInstructions = new Map<string, number>();
+  readonly exits: Record<string, number> = {};
+  interrupts = 0;
+  exceptions = 0;
+  readonly #core: CoreExports;
+  readonly #bus: CpuBus;
+  readonly #system: SystemContext;
+  readonly #ramSize: number;
+  readonly #forms: FormTable;
+  #retired = 0;
+  #nmi = false;
+  #stop = false;
+
+  constructor(options: CpuOptions) {
+    const { bus } = options;
+    this.#bus = bus;
+    this.#ramSize = options.ramSize;
+    const state = new StateMemory(DYNAMIC_BASE);
+    this.state = state;
+    const codePages = state.allocate(Math.ceil(options.ramSize / 4096) * 4);
+    const table = new WebAssembly.Table({ initial: 2048, element: 'anyfunc' });
+    const decode = createDecoder({ features: options.features });
+    const hot = hotSources(decode);
+    const host: HostFunctions = {
+      system: (operation) => this.#systemOperation(operation),
+      mmioRead: (address, width) => bus.mmioRead(Number(address), width),
+      mmioWrite: (address, width, value) => bus.mmioWrite(Number(address), width, value >>> 0),
+      portIn: (port, width) => bus.portIn(port, width),
+      portOut: (port, width, value) => bus.portOut(port, width, value >>> 0),
+      ioAllowed: (port, width) => (this.#ioAllowed(port, width) ? 1 : 0),
+      codeWritten: (ram, width) => this.#codeWritten(ram >>> 0, width),
+      readTsc: () => bus.readTsc(),
+      random: () => BigInt.asIntN(64, bus.random()),
+    };
+    const env = { ...host, state: state.memory, ram: options.ram, table };
+    const compile = options.compile ?? ((bytes) => new WebAssembly.Module(bytes));
+    const featureKey = [...options.features].sort().join();
+    if (compiledCore?.features !== featureKey) compiledCore = { features: featureKey, module: compile(buildCore(hot)) };
+    const instance = new WebAssembly.Instance(compiledCore.module, { env });
+    const exports = instance.exports;
+    this.#core = exports as unknown as CoreExports;
+    const imports = { env: { ...env, ...exports } };
+    const forms = new FormTable(
+      hot,
+      table,
+      SEMANTICS,
+      (bytes) => new WebAssembly.Instance(compile(bytes), imports).exports,
+      importHelper,
+    );
+    this.#forms = forms;
+    this.processor = new Processor(state, this.#core);
+    this.msr = new ModelSpecificRegisters(this.processor, bus.msr, options.features);
+    const count = (id: number): void => {
+      const name = this.codeCache.undefinedNames[id] ?? '?';
+      this.undefinedInstructions.set(name, (this.undefinedInstructions.get(name) ?? 0) + 1);
+    };
+    this.#system = {
+      p: this.processor,
+      msr: this.msr,
+      cpuid: options.cpuid,
+      features: options.features,
+      countUndefined: count,
+      get taskPriority() {
+        return bus.taskPriority;
+      },
+      set taskPriority(value) {
+        bus.taskPriority = value;
+      },
+    };
+    this.codeCache = new CodeCache({
+      memory: state,
+      ram: new Uint8Array(options.ram.buffer, 0, options.ramSize),
+      codePages,
+      forms,
+      decode,
+      watchPage: (page) => this.#core.dropWriteMappings(page),
+      forgetLookups: () => this.#core.bumpGeneration(),
+    });
+    state.set32(STATE.codePages, codePages);
+    state.set64(STATE.ramLow, BigInt(options.ramLow));
+    state.set64(STATE.ramSize, BigInt(options.ramSize));
+    state.set64(STATE.physMask, (1n << BigInt(options.cpuid.physicalBits)) - 1n);
+    this.reset();
+  }
+
+  /** Power-on state (SDM vol. 3, 9.1.1), apart from the entry point, which the boot code sets. */
+  reset(): void {
+    const { state, processor: p } = this;
+    for (let i = 0; i < 16; i++) p.setGpr(i, 0n);
+    state.set64(STATE.cr0, 0x6000_0010n);
+    for (const cell of [STATE.cr2, STATE.cr3, STATE.cr4, STATE.efer, STATE.dr]) state.set64(cell, 0n);
+    state.set64(STATE.dr + 48, 0xffff_0ff0n);
+    state.set64(STATE.dr + 56, 0x400n);
+    state.set64(STATE.xcr0, 1n);
+    state.set32(STATE.mxcsr, 0x1f80);
+    state.set32(STATE.fpuControl, 0x37f);
+    state.set32(STATE.cpl, 0);
+    for (const seg of [SEG.es, SEG.cs, SEG.ss, SEG.ds, SEG.fs, SEG.gs]) {
+      p.setSegment(seg, 0, 0n, 0xffff, seg === SEG.cs ? 0x9b : 0x93);
+    }
+    p.setSegment(SEG.ldtr, 0, 0n, 0xffff, 0x82);
+    p.setSegment(SEG.tr, 0, 0n, 0xffff, 0x8b);
+    p.setEflags(2);
+    updateUnits(p);
+    this.#core.flushTlb();
+    p.modeChanged();
+  }
+
+  /** Instructions retired since power-on, exact at any moment. */
+  get retired(): number {
+    return this.#retired + this.state.i32[STATE.budgetTotal >> 2]! - this.state.i32[STATE.budget >> 2]!;
+  }
+  get ip(): bigint {
+    return this.state.get64(STATE.ip);
+  }
+  set ip(linear: bigint) {
+    this.state.set64(STATE.ip, linear);
+  }
+  get interruptsEnabled(): boolean {
+    return (this.state.get32(STATE.eflags) & EFLAGS.if) !== 0;
+  }
+  /** Handlers made so far, hot forms included. */
+  get forms(): number {
+    return this.#forms.size;
+  }
+  counter(name: keyof typeof COUNTER): number {
+    return this.state.count(STATE.counters + COUNTER[name] * 8);
+  }
+
+  /** The interrupt controller's output has changed. */
+  setInterruptPending(pending: boolean): void {
+    this.state.set32(STATE.pending, pending || this.#nmi ? 1 : 0);
+    if (pending && this.interruptsEnabled) this.#core.cutBudget(0);
+  }
+  raiseNmi(): void {
+    this.#nmi = true;
+    this.state.set32(STATE.pending, 1);
+    this.#core.cutBudget(0);
+  }
+  /** Makes `run` return after the instruction in hand. */
+  stop(): void {
+    this.#stop = true;
+    this.#core.cutBudget(0);
+  }
+  /** Leaves at most `instructions` of the running budget (a timer was set earlier than expected). */
+  limitBudget(instructions: number): void {
+    this.#core.cutBudget(Math.max(0, Math.min(instructions, MAX_BUDGET)));
+    this.#limit = Math.min(this.#limit, this.retired + Math.max(0, instructions));
+  }
+  #limit = 0;
+
+  /** A bus master is about to write RAM bytes. */
+  ramWritten(offset: number, length: number): void {
+    this.codeCache.written(offset, length);
+  }
+
+  /** Executes up to `budget` instructions, delivering interrupts and exceptions on the way. */
+  run(budget: number): RunExit {
+    const { state } = this;
+    this.#limit = this.retired + budget;
+    this.#stop = false;
+    let shadow = state.i32[STATE.shadow >> 2] === -2;
+    for (;;) {
+      if (!shadow && state.get32(STATE.pending)) {
+        const fatal = this.#deliverPending();
+        if (fatal) return fatal;
+      }
+      const left = Math.min(this.#limit - this.retired, MAX_BUDGET);
+      if (left <= 0 || this.#stop) {
+        // carried over to the next run: an STI may have been the last instruction
+        state.i32[STATE.shadow >> 2] = shadow ? -2 : -1;
+        return { kind: 'budget' };
+      }
+      const stepping = (state.get32(STATE.eflags) & EFLAGS.tf) !== 0;
+      const slice = shadow || stepping ? 1 : left;
+      this.#retired = this.retired;
+      state.set32(STATE.budget, slice);
+      state.set32(STATE.budgetTotal, slice);
+      state.i32[STATE.shadow >> 2] = -1;
+      const code = this.#core.run();
+      const before = this.#retired;
+      const remaining = state.i32[STATE.budget >> 2]!;
+      shadow = state.i32[STATE.shadow >> 2] === remaining && this.retired > before;
+      this.#countExit(code);
+      switch (code) {
+        case EXIT.fault: {
+          const fault = this.processor.takeFault();
+          if (!fault) throw new Error('internal: a fault exit without a fault');
+          const fatal = this.#raise(fault);
+          if (fatal) return fatal;
+          break;
+        }
+        case EXIT.decode: {
+          const fault = this.#decode();
+          if (fault) {
+            const fatal = this.#raise(fault);
+            if (fatal) return fatal;
+          }
+          break;
+        }
+        case EXIT.halt:
+          if (!state.get32(STATE.pending) || !(this.interruptsEnabled || this.#nmi)) {
+            this.#retired = this.retired;
+            state.set32(STATE.budget, 0);
+            state.set32(STATE.budgetTotal, 0);
+            return { kind: 'halt' };
+          }
+          break;
+        default:
+      }
+      if (stepping && this.retired > before && code !== EXIT.fault && code !== EXIT.repeat) {
+        state.set64(STATE.dr + 48, state.get64(STATE.dr + 48) | 0x4000n);
+        const fatal = this.#raise({ vector: VECTOR.db }, 'trap');
+        if (fatal) return fatal;
+      }
+    }
+  }
+
+  #countExit(code: number): void {
+    const name = EXIT_NAMES[code] ?? String(code);
+    this.exits[name] = (this.exits[name] ?? 0) + 1;
+  }
+
+  #decode(): GuestFault | undefined {
+    const { state, processor: p } = this;
+    const ip = state.i64[STATE.ip >> 3]!;
+    const page = this.#core.fetchPage(ip);
+    // instruction bytes outside RAM read as ones, which is no instruction
+    if (page < 0) return p.takeFault() ?? { vector: VECTOR.ud };
+    if (state.used > RECORD_LIMIT) this.codeCache.clear();
+    this.codeCache.decode(page, Number(ip & 0xfffn), state.get32(STATE.codeMode), () => {
+      const next = this.#core.fetchPage((ip & ~0xfffn) + 4096n);
+      p.takeFault();
+      return next;
+    });
+    return undefined;
+  }
+
+  #deliverPending(): RunExit | undefined {
+    const p = this.processor;
+    let vector = -1;
+    if (this.#nmi) {
+      this.#nmi = false;
+      vector = VECTOR.nmi;
+    } else if (this.interruptsEnabled) vector = this.#bus.acknowledgeInterrupt();
+    if (vector < 0) return undefined;
+    this.interrupts++;
+    const what: Interruption = { vector, kind: 'external', returnIp: this.#architecturalIp() };
+    const fault = deliver(p, what);
+    return fault ? this.#raise(fault) : undefined;
+  }
+
+  #architecturalIp(): bigint {
+    const ip = this.state.get64(STATE.ip);
+    return this.processor.code64 ? ip : (ip - this.processor.base(SEG.cs)) & 0xffff_ffffn;
+  }
+
+  /** Delivers an exception; faults on the way make a double fault or a shutdown (SDM vol. 3, 6.15). */
+  #raise(first: GuestFault, kind: 'fault' | 'trap' = 'fault'): RunExit | undefined {
+    const { state, processor: p } = this;
+    const returnIp = this.#architecturalIp();
+    let fault: GuestFault = first;
+    for (;;) {
+      this.exceptions++;
+      if (fault.address !== undefined) state.set64(STATE.cr2, fault.address);
+      const external = kind === 'trap' ? 'external' : 'exception';
+      const nested = deliver(p, { vector: fault.vector, error: fault.error, kind: external, returnIp });
+      if (!nested) return undefined;
+      if (nested.address !== undefined) state.set64(STATE.cr2, nested.address);
+      if (fault.vector === VECTOR.df) return { kind: 'shutdown', fault: first };
+      fault = isDoubleFault(fault.vector, nested.vector) ? { vector: VECTOR.df, error: 0 } : nested;
+    }
+  }
+
+  #systemOperation(operation: number): number {
+    const { state } = this;
+    const name = SYSTEM_OPERATIONS[operation]!;
+    const at = STATE.mailbox >> 3;
+    const args = [state.u64[at]!, state.u64[at + 1]!, state.u64[at + 2]!, state.u64[at + 3]!];
+    const result = OPERATIONS[name](this.#system, args);
+    if (isFault(result)) {
+      this.#storeFault(result);
+      return EXIT.fault;
+    }
+    return result ?? EXIT.next;
+  }
+  /** Hands a fault found by JavaScript to the run loop in the shape wasm uses. */
+  #storeFault(fault: GuestFault): void {
+    const { state } = this;
+    state.set32(STATE.fault, fault.vector | 0x100 | (fault.error === undefined ? 0 : 0x200));
+    state.set32(STATE.faultError, fault.error ?? 0);
+    if (fault.address !== undefined) state.set64(STATE.faultAddress, fault.address);
+  }
+
+  /** The I/O permission bitmap of the task segment (SDM vol. 1, 19.5.2). */
+  #ioAllowed(port: number, width: number): boolean {
+    const p = this.processor;
+    const limit = p.limit(SEG.tr);
+    if (!(p.attributes(SEG.tr) & 8) || limit < 0x67) return false;
+    const offset = p.readSystem(p.base(SEG.tr) + 0x66n, 2);
+    if (isFault(offset)) return false;
+    const at = Number(offset) + (port >> 3);
+    if (at + 1 > limit) return false;
+    const bits = p.readSystem(p.base(SEG.tr) + BigInt(at), 2);
+    if (isFault(bits)) return false;
+    return ((Number(bits) >> (port & 7)) & ((1 << width) - 1)) === 0;
+  }
+
+  #codeWritten(ram: number, width: number): void {
+    // the records in use are stale from the next instruction on
+    if (this.codeCache.written(ram, Math.min(width, this.#ramSize - ram))) this.#core.cutBudget(0);
+  }
+}
+
+const EXIT_NAMES: readonly string[] = Object.entries(EXIT)
+  .sort((a, b) => a[1] - b[1])
+  .map(([name]) => name);
+
+/** The hot forms that the CPU model can decode and that have semantics. */
+function hotSources(decode: ReturnType<typeof createDecoder>): HandlerSource[] {
+  const sources = new Map<string, HandlerSource>();
+  for (const hex of HOT_ENCODINGS) {
+    const bytes = Uint8Array.from(hex.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16));
+    const example = decode(bytes, 0, bytes.length, 64);
+    if (isFailure(example)) continue;
+    const semantics = SEMANTICS.get(example.row.mnemonic);
+    if (semantics) sources.set(formKey(example, 8), { example, stackSize: 8, semantics });
+  }
+  return [...sources.values()];
+}
