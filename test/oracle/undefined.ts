@@ -60,6 +60,7 @@ const FLAG_RULES: readonly FlagRule[] = [
     source: 'BLSI, BLSMSK, BLSR, BZHI: AF, PF undefined',
     flags: () => af | pf,
   },
+  { mnemonics: ['mov_cr', 'mov_dr'], source: 'MOV to/from control and debug registers: all six', flags: () => ALL },
   { mnemonics: ['aaa', 'aas'], source: 'AAA, AAS: OF, SF, ZF, PF undefined', flags: () => of | sf | zf | pf },
   { mnemonics: ['daa', 'das'], source: 'DAA, DAS: OF undefined', flags: () => of },
   { mnemonics: ['aam', 'aad'], source: 'AAM, AAD: OF, AF, CF undefined', flags: () => of | af | cf },

@@ -1,0 +1,273 @@
+import { Cpu, type CpuBus } from '../../src/cpu/cpu.ts';
+import { STATE, VECTOR } from '../../src/cpu/state.ts';
+import { writeCr0, writeCr4 } from '../../src/cpu/system/control.ts';
+import { SEG } from '../../src/cpu/system/processor.ts';
+import {
+  background,
+  CODE_BASE,
+  CODE_SIZE,
+  type CpuCase,
+  type CpuResult,
+  DATA_BASE,
+  DATA_SIZE,
+  DataWindow,
+  type Engine,
+  FX_BYTES,
+  initialFx,
+  type Outcome,
+  READONLY_BASE,
+  READONLY_SIZE,
+  SELECTOR,
+} from './types.ts';
+
+/** Where things lie in the test machine's 1 MiB of RAM. */
+const RAM_SIZE = 0x10_0000;
+const AT = {
+  pml4: 0x1000,
+  gdt: 0x8000,
+  idt: 0x9000,
+  tss: 0xa000,
+  stack: 0xc000,
+  handlers: 0xd000,
+  code: 0x1_0000,
+  data: 0x2_0000,
+  readonly: 0x3_0000,
+  tables: 0x4_0000,
+} as const;
+const PTE = { present: 1n, write: 2n, user: 4n, nx: 1n << 63n } as const;
+/** Linear addresses of the supervisor's own structures: the top 2 MiB, as the CPU sees them, map RAM 0... */
+const SUPERVISOR = 0xffff_ffff_ffe0_0000n;
+
+const noDevices: CpuBus = {
+  mmioRead: () => 0xffff_ffff,
+  mmioWrite: () => {},
+  portIn: () => 0xffff_ffff,
+  portOut: () => {},
+  readTsc: () => 0,
+  random: () => 0n,
+  acknowledgeInterrupt: () => -1,
+  taskPriority: 0,
+  msr: {
+    apicBase: 0n,
+    writeApicBase: () => false,
+    readTsc: () => 0n,
+    writeTsc: () => {},
+    readTscDeadline: () => 0n,
+    writeTscDeadline: () => {},
+    readX2apic: () => undefined,
+    writeX2apic: () => false,
+  },
+};
+
+/** The emulator's CPU as an engine: ring 3 over real page tables, exceptions taken through a real IDT. */
+export class Emulator implements Engine {
+  readonly name: string;
+  readonly cpu: Cpu;
+  readonly #bytes: Uint8Array;
+  readonly #data: DataView;
+  readonly #window: DataWindow;
+
+  constructor(features: ReadonlySet<string>) {
+    this.name = 'interpreter';
+    const ram = new WebAssembly.Memory({ initial: RAM_SIZE / 65536 });
+    this.#bytes = new Uint8Array(ram.buffer);
+    this.#data = new DataView(ram.buffer);
+    this.cpu = new Cpu({
+      ram,
+      ramSize: RAM_SIZE,
+      ramLow: RAM_SIZE,
+      features,
+      cpuid: { features, tscFrequency: 1e9, physicalBits: 40, cpus: 1, apicId: 0 },
+      bus: noDevices,
+    });
+    this.#layOut();
+    const { data, readonly } = background();
+    this.#bytes.set(data, AT.data);
+    this.#bytes.set(readonly, AT.readonly);
+    this.#bytes.fill(0xcc, AT.code, AT.code + CODE_SIZE);
+    this.#window = new DataWindow(this.#bytes.subarray(AT.data, AT.data + DATA_SIZE));
+  }
+
+  run(cases: readonly CpuCase[]): CpuResult[] {
+    return cases.map((c) => this.#one(c));
+  }
+
+  #set64(at: number, value: bigint): void {
+    this.#data.setBigUint64(at, value, true);
+  }
+  #nextTable: number = AT.tables;
+  #map(linear: bigint, phys: number, flags: bigint): void {
+    let table: number = AT.pml4;
+    for (const shift of [39n, 30n, 21n]) {
+      const slot = table + Number((linear >> shift) & 511n) * 8;
+      let entry = this.#data.getBigUint64(slot, true);
+      if (entry === 0n) {
+        entry = BigInt(this.#nextTable) | PTE.present | PTE.write | PTE.user;
+        this.#nextTable += 4096;
+        this.#set64(slot, entry);
+      }
+      table = Number(entry & 0xf_f000n);
+    }
+    this.#set64(table + Number((linear >> 12n) & 511n) * 8, BigInt(phys) | flags);
+  }
+  #layOut(): void {
+    const pages = (base: number, size: number, phys: number, flags: bigint): void => {
+      for (let o = 0; o < size; o += 4096) this.#map(BigInt(base + o), phys + o, flags);
+    };
+    pages(CODE_BASE, CODE_SIZE, AT.code, PTE.present | PTE.user);
+    pages(DATA_BASE, DATA_SIZE, AT.data, PTE.present | PTE.write | PTE.user | PTE.nx);
+    pages(READONLY_BASE, READONLY_SIZE, AT.readonly, PTE.present | PTE.user | PTE.nx);
+    for (let o = 0; o < 0x1_0000; o += 4096) this.#map(SUPERVISOR + BigInt(o), o, PTE.present | PTE.write);
+    // GDT: kernel code and data, then Linux's user selectors; a TSS for the stack of exceptions
+    const gdt = (selector: number, value: bigint): void => this.#set64(AT.gdt + (selector & ~7), value);
+    gdt(0x08, 0x00af_9b00_0000_ffffn);
+    gdt(0x10, 0x00cf_9300_0000_ffffn);
+    gdt(SELECTOR.code32, 0x00cf_fb00_0000_ffffn);
+    gdt(SELECTOR.data, 0x00cf_f300_0000_ffffn);
+    gdt(SELECTOR.code64, 0x00af_fb00_0000_ffffn);
+    this.#set64(AT.tss + 4, SUPERVISOR + BigInt(AT.stack));
+    for (let vector = 0; vector < 256; vector++) {
+      const target = SUPERVISOR + BigInt(AT.handlers + vector);
+      const dpl = vector === 3 || vector === 4 ? 0xeen : 0x8en;
+      this.#set64(
+        AT.idt + vector * 16,
+        (target & 0xffffn) | (8n << 16n) | (dpl << 40n) | (((target >> 16n) & 0xffffn) << 48n),
+      );
+      this.#set64(AT.idt + vector * 16 + 8, target >> 32n);
+    }
+    // every handler is a HLT: where it stopped tells the vector
+    this.#bytes.fill(0xf4, AT.handlers, AT.handlers + 256);
+  }
+
+  #enter(c: CpuCase): void {
+    const { cpu } = this;
+    const { state, processor: p } = cpu;
+    cpu.reset();
+    state.set64(STATE.efer, 0xd01n);
+    state.set64(STATE.cr3, BigInt(AT.pml4));
+    const xsave = 0x4_0000n;
+    writeCr4(p, 0x6a0n | xsave, ~0n);
+    state.set64(STATE.xcr0, 7n);
+    writeCr0(p, 0x8001_0033n);
+    state.set64(STATE.gdtrBase, SUPERVISOR + BigInt(AT.gdt));
+    state.set32(STATE.gdtrLimit, 0xff);
+    state.set64(STATE.idtrBase, SUPERVISOR + BigInt(AT.idt));
+    state.set32(STATE.idtrLimit, 0xfff);
+    p.setSegment(SEG.tr, 0x40, SUPERVISOR + BigInt(AT.tss), 0x67, 0x8b);
+    const long = c.mode === 64;
+    p.setSegment(SEG.cs, long ? SELECTOR.code64 : SELECTOR.code32, 0n, 0xffff_ffff, long ? 0xa0fb : 0xc0fb);
+    p.setSegment(SEG.ss, SELECTOR.data, 0n, 0xffff_ffff, 0xc0f3);
+    for (const seg of [SEG.ds, SEG.es]) {
+      if (long) p.setSegment(seg, 0, 0n, 0, 0);
+      else p.setSegment(seg, SELECTOR.data, 0n, 0xffff_ffff, 0xc0f3);
+    }
+    p.setSegment(SEG.fs, 0, c.fsBase, 0, 0);
+    p.setSegment(SEG.gs, 0, c.gsBase, 0, 0);
+    if (!long) {
+      p.setSegment(SEG.fs, SELECTOR.data, 0n, 0xffff_ffff, 0xc0f3);
+      p.setSegment(SEG.gs, SELECTOR.thread, c.gsBase, 0xffff_ffff, 0xc0f3);
+    }
+    state.set32(STATE.cpl, 3);
+    for (let i = 0; i < 16; i++) p.setGpr(i, c.gpr[i]!);
+    p.setEflags((c.rflags & ~0x100) | 0x202);
+    state.u8.set(c.ymm, STATE.vec);
+    state.set32(STATE.mxcsr, c.mxcsr);
+    this.#enterFpu(c.fx ?? initialFx());
+    p.modeChanged();
+    cpu.ip = BigInt(CODE_BASE + c.codeOffset);
+  }
+  #enterFpu(fx: Uint8Array): void {
+    const { state } = this.cpu;
+    const view = new DataView(fx.buffer, fx.byteOffset, fx.length);
+    state.set32(STATE.fpuControl, view.getUint16(0, true));
+    const status = view.getUint16(2, true);
+    const top = (status >> 11) & 7;
+    state.set32(STATE.fpuStatus, status & ~0x3800);
+    state.set32(STATE.fpuTop, top);
+    state.set32(STATE.fpuTag, fx[4]!);
+    state.set32(STATE.fpuOpcode, view.getUint16(6, true));
+    state.set64(STATE.fpuIp, view.getBigUint64(8, true));
+    state.set64(STATE.fpuDp, view.getBigUint64(16, true));
+    for (let i = 0; i < 8; i++) {
+      const at = STATE.fpr + ((top + i) & 7) * 16;
+      state.u8.set(fx.subarray(32 + i * 16, 32 + i * 16 + 10), at);
+    }
+  }
+  #leaveFpu(): Uint8Array {
+    const { state } = this.cpu;
+    const fx = new Uint8Array(FX_BYTES);
+    const view = new DataView(fx.buffer);
+    const top = state.get32(STATE.fpuTop) & 7;
+    view.setUint16(0, state.get32(STATE.fpuControl), true);
+    view.setUint16(2, (state.get32(STATE.fpuStatus) & ~0x3800) | (top << 11), true);
+    fx[4] = state.get32(STATE.fpuTag);
+    view.setUint16(6, state.get32(STATE.fpuOpcode), true);
+    view.setBigUint64(8, state.get64(STATE.fpuIp), true);
+    view.setBigUint64(16, state.get64(STATE.fpuDp), true);
+    for (let i = 0; i < 8; i++) {
+      const at = STATE.fpr + ((top + i) & 7) * 16;
+      fx.set(state.u8.subarray(at, at + 10), 32 + i * 16);
+    }
+    return fx;
+  }
+
+  #one(c: CpuCase): CpuResult {
+    const { cpu } = this;
+    const { state, processor: p } = cpu;
+    this.#bytes.set(c.code, AT.code + c.codeOffset);
+    cpu.ramWritten(AT.code + c.codeOffset, c.code.length);
+    this.#window.enter(c.memory);
+    this.#enter(c);
+    // a REP instruction counts an iteration as an instruction: run until the address moves
+    let outcome: Outcome = { kind: 'ok' };
+    const start = cpu.ip;
+    for (let i = 0; i < 100_000; i++) {
+      cpu.run(1);
+      if (state.get32(STATE.cpl) === 0 || cpu.ip !== start || !isRepeated(c.code)) break;
+      if ((p.gpr(1) & (c.mode === 64 ? ~0n : 0xffff_ffffn)) === 0n) break;
+    }
+    let rip = cpu.ip;
+    let rflags = p.eflags;
+    let rsp = p.gpr(4);
+    if (state.get32(STATE.cpl) === 0) {
+      const vector = Number((rip - SUPERVISOR) & 0xffffn) - AT.handlers;
+      const withError = [8, 10, 11, 12, 13, 14, 17].includes(vector);
+      let sp = Number(rsp - SUPERVISOR);
+      const errorCode = withError ? Number(this.#data.getBigUint64(sp, true)) : 0;
+      if (withError) sp += 8;
+      rip = this.#data.getBigUint64(sp, true);
+      rflags = Number(this.#data.getBigUint64(sp + 16, true));
+      rsp = this.#data.getBigUint64(sp + 24, true);
+      outcome =
+        vector === VECTOR.pf
+          ? { kind: 'fault', vector, errorCode, cr2: state.get64(STATE.cr2) }
+          : { kind: 'fault', vector, errorCode };
+    }
+    const gpr = state.u64.slice(0, 16);
+    gpr[4] = rsp;
+    const result: CpuResult = {
+      outcome,
+      rip,
+      gpr,
+      rflags: rflags & ~0x1_0000,
+      fsBase: p.base(SEG.fs),
+      gsBase: p.base(SEG.gs),
+      ymm: state.u8.slice(STATE.vec, STATE.vec + 512),
+      mxcsr: state.get32(STATE.mxcsr),
+      fx: this.#leaveFpu(),
+      memory: this.#window.leave(),
+    };
+    this.#bytes.fill(0xcc, AT.code + c.codeOffset, AT.code + c.codeOffset + c.code.length);
+    cpu.ramWritten(AT.code + c.codeOffset, c.code.length);
+    return result;
+  }
+}
+
+/** Does the code carry a repeat prefix? */
+const isRepeated = (code: Uint8Array): boolean => {
+  for (const b of code) {
+    if (b === 0xf2 || b === 0xf3) return true;
+    if (![0x66, 0x67, 0x2e, 0x36, 0x3e, 0x26, 0x64, 0x65].includes(b)) return false;
+  }
+  return false;
+};
