@@ -4,8 +4,8 @@
  */
 import { parseArgs } from 'node:util';
 import type { CodeMode } from '../src/cpu/decode/types.ts';
-import { BATCH, createRandom, legacyCases, randomBatch, vexCases } from '../test/cpu/decoder-cases.ts';
-import { DecoderOracle, EXPLANATIONS } from '../test/cpu/decoder-oracle.ts';
+import { createRandom, legacyCases, randomBatch, vexCases } from '../test/cpu/decoder-cases.ts';
+import { BATCH, DecoderOracle, EXPLANATIONS } from '../test/cpu/decoder-oracle.ts';
 
 const { values } = parseArgs({
   options: {

@@ -1,6 +1,6 @@
 /** Byte strings for the decoder oracle: random ones, and every opcode with the prefixes and ModRM bytes that matter. */
 import type { CodeMode } from '../../src/cpu/decode/types.ts';
-import { STRIDE } from './decoder-oracle.ts';
+import { BATCH, STRIDE } from './decoder-oracle.ts';
 
 /** xorshift32: fast, and the same everywhere for a seed. */
 export function createRandom(seed: number): () => number {
@@ -12,8 +12,6 @@ export function createRandom(seed: number): () => number {
     return state >>> 0;
   };
 }
-
-export const BATCH = 8192;
 
 const PREFIXES = [0x66, 0xf2, 0xf3, 0x67, 0xf0, 0x2e, 0x36, 0x3e, 0x26, 0x64, 0x65, 0x48, 0x44, 0x41, 0x4f] as const;
 const ESCAPES = [[], [0x0f], [0x0f, 0x38], [0x0f, 0x3a], [0xc4], [0xc5]] as const;
@@ -82,6 +80,12 @@ const REX_PREFIXES: readonly (readonly number[])[] = [
   [0x67, 0x4f],
   [0xf0, 0x48],
 ];
+/** Enough to reach every row. */
+const FEW_LEGACY: readonly (readonly number[])[] = [[], [0x66], [0xf2], [0xf3], [0x67], [0xf0]];
+const FEW_REX: readonly (readonly number[])[] = [[0x48], [0x66, 0x48], [0xf3, 0x4f]];
+const FEW_MODRMS: readonly number[] = MODRMS.filter((modrm) =>
+  modrm < 0x40 ? (modrm & 7) === 4 : (modrm & 0xc7) === 0xc1,
+);
 const MAPS: readonly (readonly number[])[] = [[], [0x0f], [0x0f, 0x38], [0x0f, 0x3a]];
 
 /** Writes cases into batches and hands each full batch on. */
@@ -113,14 +117,24 @@ class Batcher {
   }
 }
 
-/** Every opcode of every legacy map x prefixes x ModRM. */
-export function legacyCases(mode: CodeMode, random: () => number, emit: (data: Uint8Array) => void): void {
+/** Opcodes of which single ModRM bytes are rows: x87, group 7 and the hints. */
+function hasWholeModrmRows(map: readonly number[], opcode: number): boolean {
+  if (map.length === 0) return opcode >= 0xd8 && opcode <= 0xdf;
+  return map.length === 1 && (opcode === 0x01 || opcode === 0x1e);
+}
+
+type Emit = (data: Uint8Array) => void;
+
+/** Every opcode of every legacy map x prefixes x ModRM; `few` keeps the prefixes and ModRM bytes that reach every row. */
+export function legacyCases(mode: CodeMode, random: () => number, emit: Emit, few = false): void {
   const batcher = new Batcher(random, emit);
-  const prefixes = mode === 64 ? [...LEGACY_PREFIXES, ...REX_PREFIXES] : LEGACY_PREFIXES;
+  const legacy = few ? FEW_LEGACY : LEGACY_PREFIXES;
+  const prefixes = mode === 64 ? [...legacy, ...(few ? FEW_REX : REX_PREFIXES)] : legacy;
   for (const prefix of prefixes) {
     for (const map of MAPS) {
       for (let opcode = 0; opcode < 256; opcode++) {
-        for (const modrm of MODRMS) batcher.add(prefix, map, [opcode, modrm]);
+        const modrms = few && !hasWholeModrmRows(map, opcode) ? FEW_MODRMS : MODRMS;
+        for (const modrm of modrms) batcher.add(prefix, map, [opcode, modrm]);
       }
     }
   }
@@ -128,19 +142,20 @@ export function legacyCases(mode: CodeMode, random: () => number, emit: (data: U
 }
 
 /** Every opcode of the three VEX maps x pp x L x W x a used and an unused vvvv x ModRM, and the two-byte form. */
-export function vexCases(mode: CodeMode, random: () => number, emit: (data: Uint8Array) => void): void {
+export function vexCases(mode: CodeMode, random: () => number, emit: Emit, few = false): void {
   const batcher = new Batcher(random, emit);
   const extensions = mode === 64 ? [0xe0, 0x00, 0x40] : [0xe0];
-  const vvvvs = mode === 64 ? [0x78, 0x28] : [0x78, 0x38, 0x28];
+  const modrms = few ? FEW_MODRMS : MODRMS;
+  const vvvvs = few ? [0x78] : mode === 64 ? [0x78, 0x28] : [0x78, 0x38, 0x28];
   for (let map = 1; map <= 3; map++) {
     for (let low = 0; low < 16; low++) {
       for (const vvvv of vvvvs) {
         const last = (low & 7) | ((low & 8) << 4) | vvvv;
         const extension = extensions[(low + vvvv) % extensions.length]! | map;
         for (let opcode = 0; opcode < 256; opcode++) {
-          for (const modrm of MODRMS) {
+          for (const modrm of modrms) {
             batcher.add([0xc4, extension, last, opcode, modrm]);
-            if (map === 1 && low < 8) batcher.add([0xc5, last | 0x80, opcode, modrm]);
+            if (!few && map === 1 && low < 8) batcher.add([0xc5, last | 0x80, opcode, modrm]);
           }
         }
       }

@@ -69,6 +69,9 @@ export interface IcedCode {
   /** Needs a CPUID feature that our tables leave out. */
   readonly foreign: boolean;
   readonly count: number;
+  /** Operand and address size in bytes that the code stands for; 0 where it says nothing about them. */
+  readonly operandSize: number;
+  readonly addressSize: number;
 }
 
 const codes = new Map<number, IcedCode>();
@@ -84,6 +87,10 @@ export function icedCode(instruction: Instruction): IcedCode {
 function describe(instruction: Instruction): IcedCode {
   const name = Code[instruction.code] ?? '';
   const mnemonic = (Mnemonic[instruction.mnemonic] ?? '').toLowerCase();
+  const { opCode } = instruction;
+  const operandSize = opCode.operandSize / 8;
+  const addressSize = opCode.addressSize / 8;
+  opCode.free();
   const features = [...instruction.cpuidFeatures()].map((feature) => CpuidFeature[feature] ?? '');
   return {
     name,
@@ -93,6 +100,8 @@ function describe(instruction: Instruction): IcedCode {
       : -1,
     foreign: !/^prefetch(w|wt1)?$/.test(mnemonic) && !features.every((feature) => OUR_FEATURES.has(feature)),
     count: instruction.opCount,
+    operandSize,
+    addressSize,
   };
 }
 

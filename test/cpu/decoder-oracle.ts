@@ -7,6 +7,8 @@ import { type IcedCode, icedCode, icedOperand, icedOverride, ourOperand } from '
 
 /** Bytes between the starts of two cases in a batch: more than the 15 an instruction may have. */
 export const STRIDE = 16;
+/** Cases in a full batch. */
+export const BATCH = 8192;
 
 export interface Difference {
   readonly bytes: string;
@@ -74,6 +76,9 @@ export const EXPLANATIONS: readonly Explanation[] = [
   },
 ];
 
+/** REX.W has no meaning for these. */
+const AT_MOST_32_BITS: ReadonlySet<string> = new Set('in out ins outs fldenv fnstenv frstor fnsave'.split(' '));
+
 const READS_WORD: ReadonlySet<string> = new Set(['mov_seg', 'arpl', 'lldt', 'ltr', 'lmsw', 'verr', 'verw']);
 
 export function createReport(): OracleReport {
@@ -114,7 +119,10 @@ export class DecoderOracle {
     }
     report.valid++;
     const code = icedCode(theirs);
-    const ours = canonicalOurs(result);
+    let ours = canonicalOurs(result);
+    const size = AT_MOST_32_BITS.has(result.row.mnemonic) && result.operandSize === 8 ? 4 : result.operandSize;
+    if (code.operandSize !== 0 && code.operandSize !== size) ours += ` os${result.operandSize}`;
+    if (code.addressSize !== 0 && code.addressSize !== result.addressSize) ours += ` as${result.addressSize}`;
     const other = canonicalTheirs(theirs, code, result);
     if (ours !== other) this.#differ(data, at, { row: result.row, code, ours, theirs: other, mode });
     else if (!report.codes.has(code.name)) report.codes.set(code.name, result);
