@@ -2,7 +2,19 @@
 import { type I32, i32, i64 } from '../../wasm/expr.ts';
 import { VECTOR } from '../state.ts';
 import type { Semantics, SemanticsContext } from './context.ts';
-import { checkCanonical, NONE, push, RCX, RSP, signExtend, top, widthOf, wrapLinear, zeroExtend } from './shared.ts';
+import {
+  checkCanonical,
+  NONE,
+  probePush,
+  push,
+  RCX,
+  RSP,
+  signExtend,
+  top,
+  widthOf,
+  wrapLinear,
+  zeroExtend,
+} from './shared.ts';
 
 export const jmp: Semantics = (cx) => {
   if (cx.kind(0) === 'rel') {

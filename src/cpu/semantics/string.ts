@@ -162,8 +162,9 @@ export const cmps: Semantics = (cx) => {
   const { f } = cx;
   const width = widthOf(cx, 0);
   if (cx.facts.rep === 'none') {
-    const a = f.let(cx.readS(0));
+    // when both would fault the reference CPU reports the destination's
     const b = f.let(cx.loadS(width, destination(cx)));
+    const a = f.let(cx.readS(0));
     advanceOne(cx, width, RSI, RDI);
     cx.flagsSub(width, a, b, signExtend(width, i64.sub(a, b)));
     return;
