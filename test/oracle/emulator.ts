@@ -1,4 +1,5 @@
 import { Cpu, type CpuBus } from '../../src/cpu/cpu.ts';
+import { parseCpu } from '../../src/cpu/models.ts';
 import { STATE, VECTOR } from '../../src/cpu/state.ts';
 import { writeCr0, writeCr4 } from '../../src/cpu/system/control.ts';
 import { SEG } from '../../src/cpu/system/processor.ts';
@@ -127,7 +128,7 @@ export class Emulator implements Engine {
     gdt(SELECTOR.code64, 0x00af_fb00_0000_ffffn);
     this.#set64(AT.tss + 4, SUPERVISOR + BigInt(AT.stack));
     for (let vector = 0; vector < 256; vector++) {
-      const target = SUPERVISOR + BigInt(AT.handlers + vector);
+      const target = SUPERVISOR + BigInt(AT.handlers + vector * 16);
       const dpl = vector === 3 || vector === 4 ? 0xeen : 0x8en;
       this.#set64(
         AT.idt + vector * 16,
@@ -136,7 +137,7 @@ export class Emulator implements Engine {
       this.#set64(AT.idt + vector * 16 + 8, target >> 32n);
     }
     // every handler is a HLT: where it stopped tells the vector
-    this.#bytes.fill(0xf4, AT.handlers, AT.handlers + 256);
+    this.#bytes.fill(0xf4, AT.handlers, AT.handlers + 4096);
   }
 
   #enter(c: CpuCase): void {
@@ -164,7 +165,7 @@ export class Emulator implements Engine {
     p.setSegment(SEG.fs, 0, c.fsBase, 0, 0);
     p.setSegment(SEG.gs, 0, c.gsBase, 0, 0);
     if (!long) {
-      p.setSegment(SEG.fs, SELECTOR.data, 0n, 0xffff_ffff, 0xc0f3);
+      p.setSegment(SEG.fs, SELECTOR.thread, c.fsBase, 0xffff_ffff, 0xc0f3);
       p.setSegment(SEG.gs, SELECTOR.thread, c.gsBase, 0xffff_ffff, 0xc0f3);
     }
     state.set32(STATE.cpl, 3);
@@ -230,7 +231,7 @@ export class Emulator implements Engine {
     let rflags = p.eflags;
     let rsp = p.gpr(4);
     if (state.get32(STATE.cpl) === 0) {
-      const vector = Number((rip - SUPERVISOR) & 0xffffn) - AT.handlers;
+      const vector = (Number((rip - SUPERVISOR) & 0xffffn) - AT.handlers) >> 4;
       const withError = [8, 10, 11, 12, 13, 14, 17].includes(vector);
       let sp = Number(rsp - SUPERVISOR);
       const errorCode = withError ? Number(this.#data.getBigUint64(sp, true)) : 0;
@@ -271,3 +272,9 @@ const isRepeated = (code: Uint8Array): boolean => {
   }
   return false;
 };
+
+/** The engine the fuzzer asks for by name. */
+export async function openEmulator(driver: 'interpreter' | 'translator'): Promise<Engine> {
+  if (driver !== 'interpreter') throw new RangeError('the translator is not built yet');
+  return new Emulator(parseCpu('max'));
+}
