@@ -156,10 +156,14 @@ describe('transmit', () => {
       { address: DATA + 20, length: 1 },
       { address: DATA + 21, length: length - 21 },
     );
+    // Header and start of the frame together, its end somewhere else.
+    rig.memory.bytes.copyWithin(DATA + 0x1000, DATA + 105, DATA + length);
+    tx.add({ address: DATA, length: 105 }, { address: DATA + 0x1000, length: length - 105 });
+    rig.memory.bytes.fill(0xee, DATA + length, DATA + 0x800);
     driver.kick(1);
-    expect(backend.frames.map(({ bytes }) => bytes)).toEqual([frame, frame, frame]);
-    expect(tx.collect()).toHaveLength(3);
-    expect(net.counters).toMatchObject({ txFrames: 3, txBytes: 300, txMalformed: 0, txForeignSource: 0 });
+    expect(backend.frames.map(({ bytes }) => bytes)).toEqual([frame, frame, frame, frame]);
+    expect(tx.collect()).toHaveLength(4);
+    expect(net.counters).toMatchObject({ txFrames: 4, txBytes: 400, txMalformed: 0, txForeignSource: 0 });
   });
 
   test.each([0, 1, 11])('N01 a chain of %i bytes, shorter than the header: dropped', (length) => {

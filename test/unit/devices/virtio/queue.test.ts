@@ -252,6 +252,16 @@ describe('descriptors', () => {
     expect(failures).toEqual([]);
   });
 
+  test('V12 the same with buffers that all lie in RAM', () => {
+    const everywhere = new DescriptorChain({ contains: () => true, view: () => undefined, writable: () => undefined });
+    everywhere.begin(0);
+    everywhere.add(0, 0x8000_0000, false);
+    everywhere.add(0, 0x7fff_ffff, true);
+    expect(everywhere.malformed).toBe(false);
+    everywhere.add(0, 1, true);
+    expect(everywhere.malformed).toBe(true);
+  });
+
   test('V13 a zero-length descriptor contributes nothing, wherever it points', () => {
     ring.add({ address: 0x8000, length: 3 }, { address: 0xffff_0000, length: 0 }, { address: 0x8010, length: 2 });
     expect(queue.pop(chain)).toBe(true);
@@ -439,10 +449,29 @@ describe('notifications', () => {
     expect(ring.collect().map(({ length }) => length)).toEqual([0, 1, 2, 3, 4]);
   });
 
+  test('rewinding gives the turn its chains back', () => {
+    for (let i = 0; i < SIZE; i++) ring.add({ address: 0x8000, length: 1 });
+    for (let i = 0; i < SIZE; i++) expect(queue.pop(chain)).toBe(true);
+    expect(queue.pop(chain)).toBe(false);
+    queue.rewind(SIZE);
+    expect(queue.pop(chain)).toBe(true);
+  });
+
+  test('the event asked for lies after what was taken, whether or not it has been returned', () => {
+    queue.eventIndex = true;
+    for (let i = 0; i < 3; i++) ring.add({ address: 0x8000, length: 1 });
+    for (let i = 0; i < 3; i++) expect(queue.pop(chain)).toBe(true);
+    expect(queue.armNotification()).toBe(false);
+    expect(ring.availEvent).toBe(3);
+  });
+
   test('rewound chains are handed out again', () => {
     const heads = [0, 1, 2].map(() => ring.add({ address: 0x8000, length: 4 }));
     expect(queue.pop(chain) && queue.pop(chain)).toBe(true);
     queue.rewind(2);
+    expect(queue.pop(chain)).toBe(true);
+    expect(chain.head).toBe(heads[0]);
+    queue.rewind(1);
     queue.publish();
     expect(queue.inFlight).toBe(0);
     expect(serve()).toEqual(heads);
