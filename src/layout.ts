@@ -27,15 +27,35 @@ export const RESET_VALUE = 0x06;
 export const PCI_CONFIG_ADDRESS_PORT = 0xcf8;
 export const PCI_CONFIG_DATA_PORT = 0xcfc;
 
-export const COM1_PORT = 0x3f8;
+/** ISA ports as on every PC/AT (IBM PC AT Technical Reference, "I/O Address Map"); ELCR: Intel 82371SB section 2.5.5. */
+export const PIC_MASTER_PORT = 0x20;
+export const PIC_SLAVE_PORT = 0xa0;
+export const PIC_ELCR_PORT = 0x4d0;
+export const PIT_PORT = 0x40;
+export const I8042_DATA_PORT = 0x60;
+export const SYSTEM_CONTROL_PORT_B = 0x61;
+export const I8042_COMMAND_PORT = 0x64;
 export const RTC_PORT = 0x70;
+export const POST_PORT = 0x80;
+export const SYSTEM_CONTROL_PORT_A = 0x92;
+export const COM1_PORT = 0x3f8;
+
+/** SMI command port (Intel ICH, "APM_CNT"): what the FADT calls SMI_CMD, with 0xB3 as its status. */
+export const ACPI_SMI_COMMAND_PORT = 0xb2;
+/** Bochs' debug console, and QEMU's default for isa-debug-exit. */
+export const DEBUG_CONSOLE_PORT = 0xe9;
+export const DEBUG_EXIT_PORT = 0xf4;
+/** QEMU's firmware configuration: selector, data (QEMU docs/specs/fw_cfg). */
+export const FW_CFG_PORT = 0x510;
 
 /** ISA interrupt lines as on every PC/AT; the PIT reaches the IOAPIC on pin 2. */
 export const PIT_IRQ = 0;
 export const PIT_IOAPIC_PIN = 2;
+export const KEYBOARD_IRQ = 1;
 export const COM1_IRQ = 4;
 export const RTC_IRQ = 8;
 export const SCI_IRQ = 9;
+export const AUXILIARY_IRQ = 12;
 /** PCI INTx lines: ISA lines, so that they work through the PIC as well as through the IOAPIC pins of the same number. */
 export const PCI_IRQS = [10, 11] as const;
 export const IOAPIC_PINS = 24;
