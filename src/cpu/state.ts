@@ -124,7 +124,11 @@ export const STATE = {
   fpuDs: 1704,
   /** Scratch for 32-byte values of slow paths. */
   vectorScratch: 1728,
-  end: 2048,
+  /** Soft-float working cells: see helpers/float-core.ts. */
+  softFloat: 1792,
+  /** Where FXSAVE, XSAVE and FNSAVE images are put together, and operands of vector helpers. */
+  image: 2048,
+  end: 4096,
 } as const;
 
 /** Slot numbers (offset / 8) that a memory operand's base or index may name. */

@@ -8,9 +8,12 @@ import * as data from './data.ts';
 import * as flag from './flag.ts';
 import * as muldiv from './muldiv.ts';
 import * as shift from './shift.ts';
+import * as sseInt from './sse-int.ts';
+import * as sseMove from './sse-move.ts';
 import * as string from './string.ts';
 import * as system from './system.ts';
 import * as undefinedCode from './undefined.ts';
+import * as x87Control from './x87-control.ts';
 
 const MODULES: readonly Readonly<Record<string, Semantics>>[] = [
   alu,
@@ -25,7 +28,11 @@ const MODULES: readonly Readonly<Record<string, Semantics>>[] = [
   string,
   system,
   undefinedCode,
+  x87Control,
 ];
+
+/** Modules whose exports serve the VEX encodings too, under the name with a `v` in front. */
+const VEX_MODULES: readonly Readonly<Record<string, Semantics>>[] = [sseInt, sseMove];
 
 /** Names that no instruction can have: what the decoder could not decode. */
 const PSEUDO_MNEMONICS: Readonly<Record<string, string>> = { undefinedOpcode: '(undefined)', tooLong: '(too long)' };
@@ -38,11 +45,14 @@ export const SEMANTICS: ReadonlyMap<string, Semantics> = collect();
 
 function collect(): Map<string, Semantics> {
   const all = new Map<string, Semantics>();
-  for (const module of MODULES)
-    for (const [name, semantics] of Object.entries(module)) {
-      const mnemonic = PSEUDO_MNEMONICS[name] ?? name.replace(/_$/, '');
-      if (all.has(mnemonic)) throw new Error(`semantics: "${mnemonic}" is defined twice`);
-      all.set(mnemonic, semantics);
-    }
+  const define = (mnemonic: string, semantics: Semantics): void => {
+    if (all.has(mnemonic)) throw new Error(`semantics: "${mnemonic}" is defined twice`);
+    all.set(mnemonic, semantics);
+  };
+  for (const module of [...MODULES, ...VEX_MODULES])
+    for (const [name, semantics] of Object.entries(module))
+      define(PSEUDO_MNEMONICS[name] ?? name.replace(/_$/, ''), semantics);
+  for (const module of VEX_MODULES)
+    for (const [name, semantics] of Object.entries(module)) define(`v${name.replace(/_sse$/, '')}`, semantics);
   return all;
 }

@@ -95,7 +95,8 @@ export function source(cx: SemanticsContext, i: number, part: 0 | 1 = 0): V128 {
 }
 /** Low 64 bits of a and b side by side: what a 128-bit operation sees of two MMX registers. */
 const joined = (a: V128, b: V128): V128 => v128.shuffle(a, b, [0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23]);
-export const highHalf = (a: V128): V128 => v128.shuffle(a, a, [8, 9, 10, 11, 12, 13, 14, 15, 8, 9, 10, 11, 12, 13, 14, 15]);
+export const highHalf = (a: V128): V128 =>
+  v128.shuffle(a, a, [8, 9, 10, 11, 12, 13, 14, 15, 8, 9, 10, 11, 12, 13, 14, 15]);
 
 export type Binary = (a: V128, b: V128, cx: SemanticsContext) => V128;
 export type Unary = (a: V128, cx: SemanticsContext) => V128;
@@ -127,8 +128,7 @@ export function unary(lanes: Unary): Semantics {
 }
 
 /** The 8-bit immediate, zero-extended. */
-export const immediate = (cx: SemanticsContext, i: number): I32 =>
-  i32.and(i32.wrap(cx.read(i)), i32.const(0xff));
+export const immediate = (cx: SemanticsContext, i: number): I32 => i32.and(i32.wrap(cx.read(i)), i32.const(0xff));
 
 export const bytes = (values: ArrayLike<number>): V128 => v128.const(Uint8Array.from(values));
 const sixteen = (value: (i: number) => number): Uint8Array => Uint8Array.from({ length: 16 }, (_, i) => value(i));
@@ -139,7 +139,9 @@ export const words32 = (...lanes: number[]): V128 =>
 export const words16 = (...lanes: number[]): V128 =>
   v128.const(new Uint8Array(Int16Array.from({ length: 8 }, (_, i) => lanes[i % lanes.length]!).buffer));
 export const words64 = (...lanes: bigint[]): V128 =>
-  v128.const(new Uint8Array(BigInt64Array.from({ length: 2 }, (_, i) => BigInt.asIntN(64, lanes[i % lanes.length]!)).buffer));
+  v128.const(
+    new Uint8Array(BigInt64Array.from({ length: 2 }, (_, i) => BigInt.asIntN(64, lanes[i % lanes.length]!)).buffer),
+  );
 
 /**
  * A shuffle of the bytes of a (0..15) and b (16..31) that an immediate selects. `lanes` must be linear in the immediate's
@@ -197,11 +199,7 @@ export function storeParts(cx: SemanticsContext, i: number, values: readonly V12
 }
 /** #GP(0) unless memory operand i is aligned to `alignment` bytes. */
 export function requireAligned(cx: SemanticsContext, i: number, alignment: number): void {
-  cx.raiseIf(
-    i64.ne(i64.and(cx.linearAddress(i), i64.const(alignment - 1)), i64.const(0)),
-    VECTOR.gp,
-    0,
-  );
+  cx.raiseIf(i64.ne(i64.and(cx.linearAddress(i), i64.const(alignment - 1)), i64.const(0)), VECTOR.gp, 0);
 }
 /** A vector of an i64 and zeros above. */
 export const scalar64 = (value: I64): V128 => i64x2.replace(v128.zero(), 0, value);
