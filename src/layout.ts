@@ -71,3 +71,9 @@ export function pciInterruptLine(slot: number, pin: number): number {
 export const BIOS_DATA_AREA = 0x400;
 export const EBDA_BASE = 0x9_fc00;
 export const EBDA_SIZE = 0x400;
+
+/** virtio-mmio windows, for virtio_mmio.device= on the command line: 512 bytes each from 0xd0000000, lines 5 to 7. */
+export const VIRTIO_MMIO_LENGTH = 0x200;
+export function virtioMmio(index: number): { base: number; irq: number } {
+  return { base: 0xd000_0000 + index * VIRTIO_MMIO_LENGTH, irq: 5 + (index % 3) };
+}

@@ -33,7 +33,7 @@ export const FEATURE_BITS: Readonly<Record<string, FeatureBit>> = {
   cmov: bit(1, 'edx', 15),
   pat: bit(1, 'edx', 16),
   pse36: bit(1, 'edx', 17),
-  clfsh: bit(1, 'edx', 19),
+  clflush: bit(1, 'edx', 19),
   mmx: bit(1, 'edx', 23),
   fxsr: bit(1, 'edx', 24),
   sse: bit(1, 'edx', 25),
@@ -44,12 +44,12 @@ export const FEATURE_BITS: Readonly<Record<string, FeatureBit>> = {
   fma: bit(1, 'ecx', 12),
   cx16: bit(1, 'ecx', 13),
   pcid: bit(1, 'ecx', 17),
-  sse41: bit(1, 'ecx', 19),
-  sse42: bit(1, 'ecx', 20),
+  sse4_1: bit(1, 'ecx', 19),
+  sse4_2: bit(1, 'ecx', 20),
   x2apic: bit(1, 'ecx', 21),
   movbe: bit(1, 'ecx', 22),
   popcnt: bit(1, 'ecx', 23),
-  'tsc-deadline': bit(1, 'ecx', 24),
+  tsc_deadline: bit(1, 'ecx', 24),
   aes: bit(1, 'ecx', 25),
   xsave: bit(1, 'ecx', 26),
   avx: bit(1, 'ecx', 28),
@@ -68,7 +68,7 @@ export const FEATURE_BITS: Readonly<Record<string, FeatureBit>> = {
   smap: bit(7, 'ebx', 20),
   clflushopt: bit(7, 'ebx', 23),
   clwb: bit(7, 'ebx', 24),
-  sha: bit(7, 'ebx', 29),
+  sha_ni: bit(7, 'ebx', 29),
   umip: bit(7, 'ecx', 2),
   pku: bit(7, 'ecx', 3),
   la57: bit(7, 'ecx', 16),
@@ -78,15 +78,15 @@ export const FEATURE_BITS: Readonly<Record<string, FeatureBit>> = {
   xsavec: bit(0xd, 'eax', 1, 1),
   xgetbv1: bit(0xd, 'eax', 2, 1),
   xsaves: bit(0xd, 'eax', 3, 1),
-  lahf: bit(0x8000_0001, 'ecx', 0),
+  lahf_lm: bit(0x8000_0001, 'ecx', 0),
   lzcnt: bit(0x8000_0001, 'ecx', 5),
-  prefetchw: bit(0x8000_0001, 'ecx', 8),
+  '3dnowprefetch': bit(0x8000_0001, 'ecx', 8),
   syscall: bit(0x8000_0001, 'edx', 11),
   nx: bit(0x8000_0001, 'edx', 20),
   pdpe1gb: bit(0x8000_0001, 'edx', 26),
   rdtscp: bit(0x8000_0001, 'edx', 27),
   lm: bit(0x8000_0001, 'edx', 29),
-  invtsc: bit(0x8000_0007, 'edx', 8),
+  nonstop_tsc: bit(0x8000_0007, 'edx', 8),
 };
 
 const BASE = [
@@ -106,7 +106,7 @@ const BASE = [
   'cmov',
   'pat',
   'pse36',
-  'clfsh',
+  'clflush',
   'mmx',
   'fxsr',
   'sse',
@@ -116,10 +116,10 @@ const BASE = [
   'lm',
   'rdtscp',
   'hypervisor',
-  'tsc-deadline',
-  'invtsc',
+  'tsc_deadline',
+  'nonstop_tsc',
 ];
-const V2 = ['cx16', 'lahf', 'popcnt', 'sse3', 'ssse3', 'sse41', 'sse42'];
+const V2 = ['cx16', 'lahf_lm', 'popcnt', 'sse3', 'ssse3', 'sse4_1', 'sse4_2'];
 const V3 = ['avx', 'avx2', 'bmi1', 'bmi2', 'f16c', 'fma', 'lzcnt', 'movbe', 'xsave'];
 /** What an operating system may use without user code noticing. */
 const SUPERVISOR = [
@@ -133,13 +133,13 @@ const SUPERVISOR = [
   'fsrm',
   'umip',
   'clflushopt',
-  'prefetchw',
+  '3dnowprefetch',
 ];
 const MAX = [
   'pclmulqdq',
   'aes',
   'adx',
-  'sha',
+  'sha_ni',
   'rdpid',
   'clwb',
   'xsaveopt',
@@ -155,7 +155,7 @@ const MAX = [
 
 const MODELS: Readonly<Record<string, readonly string[]>> = {
   'x86-64-v1': [...BASE, 'cx16'],
-  qemu64: [...BASE, 'cx16', 'sse3', 'lahf'],
+  qemu64: [...BASE, 'cx16', 'sse3', 'lahf_lm'],
   'x86-64-v2': [...BASE, ...V2, ...SUPERVISOR],
   'x86-64-v3': [...BASE, ...V2, ...V3, ...SUPERVISOR],
   max: [...BASE, ...V2, ...V3, ...SUPERVISOR, ...MAX],

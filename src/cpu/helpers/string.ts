@@ -300,16 +300,29 @@ const repeatCmps = (width: Bytes): HelperDefinition => ({
   results: ['i32'],
   build(f, h) {
     const repetition = new Repetition(f, h, width, [0, 2], 4);
-    compareLoop(f, repetition, f.param('i32', 9), {
+    const whileEqual = f.param('i32', 9);
+    compareLoop(f, repetition, whileEqual, {
       cursors: 2,
       inRam: ([first, second], byte) => ({
         a: ramLoad(width, i32.add(first!, byte)),
         b: ramLoad(width, i32.add(second!, byte)),
       }),
       slow: (end) => {
-        // when both would fault the reference CPU reports the destination's
-        const b = repetition.load(1, i32.const(width), end);
-        return { a: repetition.load(0, f.param('i32', 8), end), b };
+        const [a, b] = [f.newLocal('i64'), f.newLocal('i64')];
+        const source = (): void => f.set(a, repetition.load(0, f.param('i32', 8), end));
+        const destination = (): void => f.set(b, repetition.load(1, i32.const(width), end));
+        const destinationFirst = (): void => {
+          destination();
+          source();
+        };
+        const sourceFirst = (): void => {
+          source();
+          destination();
+        };
+        // which of two faults is seen: the reference CPU reads the destination first, but for REPE CMPSB
+        if (width === 1) f.if(whileEqual, sourceFirst, destinationFirst);
+        else destinationFirst();
+        return { a: f.get('i64', a), b: f.get('i64', b) };
       },
     });
   },

@@ -41,7 +41,8 @@ const PAGE = 4096;
 const CHUNK = 4096;
 /** Long enough that straight code is not chopped up, short enough that little is decoded in vain. */
 const LONGEST_RUN = 64;
-const NO_PAGE = 0xffff_ffff;
+/** No RAM page, nor one of fetchPage's failures (-1, -2). */
+const NO_PAGE = 0xffff_fff0;
 
 const undefinedRow: OpcodeRow = { opcode: '', mnemonic: '(undefined)', operands: ['Iz'], ends: true };
 const tooLongRow: OpcodeRow = { opcode: '', mnemonic: '(too long)', operands: [], ends: true };

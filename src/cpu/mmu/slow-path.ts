@@ -136,9 +136,15 @@ function translateCrossing(
   flags: I32,
   access: I32,
 ): { first: I64; second: I64 } {
+  // a non-canonical end is found before any page fault of the first page
+  const end = f.let(nextPage(linear));
+  f.if(i32.eqz(f.call('i32', h('isCanonical'), [end])), () => {
+    f.drop(f.call('i64', h('translate'), [end, access, flags]));
+    f.return(f.results.length > 0 ? i64.const(0) : undefined);
+  });
   const first = f.let(f.call('i64', h('translate'), [linear, access, flags]));
   f.if(i64.eq(first, NOWHERE), () => f.return(f.results.length > 0 ? i64.const(0) : undefined));
-  const second = f.let(f.call('i64', h('translate'), [nextPage(linear), access, flags]));
+  const second = f.let(f.call('i64', h('translate'), [end, access, flags]));
   f.if(i64.eq(second, NOWHERE), () => f.return(f.results.length > 0 ? i64.const(0) : undefined));
   return { first, second };
 }

@@ -119,7 +119,7 @@ export class ModelSpecificRegisters {
       case MSR.mtrrDefType:
         return this.state.mtrrDefType;
       case MSR.tscDeadline:
-        return this.#features.has('tsc-deadline') ? d.readTscDeadline() : GP;
+        return this.#features.has('tsc_deadline') ? d.readTscDeadline() : GP;
       case MSR.efer:
         return state.get64(STATE.efer);
       case MSR.star:
@@ -184,7 +184,7 @@ export class ModelSpecificRegisters {
         this.state.mtrrDefType = value;
         return undefined;
       case MSR.tscDeadline:
-        if (!this.#features.has('tsc-deadline')) return GP;
+        if (!this.#features.has('tsc_deadline')) return GP;
         d.writeTscDeadline(value);
         return undefined;
       case MSR.efer:
