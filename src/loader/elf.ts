@@ -3,7 +3,7 @@
  * and 5). The headers are read by npm `elfy`; what it cannot do is done here, with the reason beside it.
  */
 
-import { type ElfHeader, parse as parseWithElfy } from 'elfy';
+import elfy, { type ElfHeader } from 'elfy';
 import { type ElfNote, parseNotes } from './elf-notes.ts';
 import { hex, LoadError } from './load-error.ts';
 
@@ -62,7 +62,7 @@ const SHT_STRTAB = 3;
 export function parseElf(bytes: Uint8Array, file: string): ElfFile {
   const layout = checkIdentification(bytes, file);
   const { phoff, phnum } = checkProgramTable(bytes, layout, file);
-  const header = parseWithElfy(headersForElfy(bytes, layout, phoff, phnum));
+  const header = elfy.parse(headersForElfy(bytes, layout, phoff, phnum));
   checkType(header, file);
   const data = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const notes: ElfNote[] = [];

@@ -10,12 +10,13 @@ declare module 'elfy' {
     readonly memsz: number;
     readonly align: number;
   }
-  interface ElfHeader {
+  export interface ElfHeader {
     readonly class: '32' | '64';
     readonly type: string | undefined;
     readonly machine: string | undefined;
     readonly entry: number;
     readonly body: { readonly programs: readonly ProgramHeader[] };
   }
-  export function parse(buffer: Uint8Array): ElfHeader;
+  const elfy: { parse(buffer: Uint8Array): ElfHeader };
+  export default elfy;
 }
