@@ -62,9 +62,9 @@ class Build {
   readonly log: string;
   readonly linux: string;
 
-  constructor(work: string) {
+  constructor(work: string, log: string) {
     this.work = work;
-    this.log = join(work, 'build.log');
+    this.log = log;
     this.linux = join(work, 'linux-source-6.1');
   }
 
@@ -166,15 +166,14 @@ export async function buildImages(base: string, out: string, keep = false): Prom
   await requireSpace(base, GIGABYTES);
   await requireTools(PINNED_TOOLS, TOOLS);
   const work = await mkdtemp(join(base, 'work-'));
-  const build = new Build(work);
-  let succeeded = false;
+  const log = join(base, 'build.log');
+  await rm(log, { force: true });
+  const build = new Build(work, log);
   const started = Date.now();
   const say = (text: string) => console.log(`${((Date.now() - started) / 60000).toFixed(1)} min  ${text}`);
   await withCleanup(
     async () => {
-      // What failed to build is worth a look; a finished tree is not.
-      if (succeeded && !keep) await rm(work, { recursive: true, force: true });
-      else if (!succeeded && !keep) await rm(build.linux, { recursive: true, force: true });
+      if (!keep) await rm(work, { recursive: true, force: true });
     },
     () =>
       replaceDirectory(out, async (fresh) => {
@@ -186,7 +185,6 @@ export async function buildImages(base: string, out: string, keep = false): Prom
           say(spec.name);
           await build.kernel(spec, fresh);
         }
-        succeeded = true;
       }),
   );
   say('done');
