@@ -76,11 +76,14 @@ function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
   return Buffer.compare(a, b) === 0;
 }
 
+/** TASK_SIZE_MAX of Linux with 4-level paging. */
+const USER_END = 0x7fff_ffff_f000n;
+
 export function sameOutcome(a: Outcome, b: Outcome): boolean {
   if (a.kind !== 'fault' || b.kind !== 'fault') return a.kind === b.kind;
   if (a.vector !== b.vector || a.cr2 !== b.cr2) return false;
-  // Linux sets P in the error code of a kernel address, to tell user code nothing (arch/x86/mm/fault.c).
-  const kernel = a.cr2 !== undefined && a.cr2 >> 63n === 1n;
+  // Linux sets P in the error code of an address above user space, to tell user code nothing (arch/x86/mm/fault.c).
+  const kernel = a.cr2 !== undefined && a.cr2 >= USER_END;
   return ((a.errorCode ^ b.errorCode) & (kernel ? ~1 : ~0)) === 0;
 }
 

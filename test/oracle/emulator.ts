@@ -35,6 +35,9 @@ const AT = {
   readonly: 0x3_0000,
   tables: 0x4_0000,
 } as const;
+const TSS_LIMIT = 0x67;
+/** Page fault error code: instruction fetch. */
+const PF_FETCH = 0x10;
 const PTE = { present: 1n, write: 2n, user: 4n, nx: 1n << 63n } as const;
 /** Linear addresses of the supervisor's own structures: the top 2 MiB, as the CPU sees them, map RAM 0... */
 const SUPERVISOR = 0xffff_ffff_ffe0_0000n;
@@ -127,6 +130,7 @@ export class Emulator implements Engine {
     gdt(SELECTOR.data, 0x00cf_f300_0000_ffffn);
     gdt(SELECTOR.code64, 0x00af_fb00_0000_ffffn);
     this.#set64(AT.tss + 4, SUPERVISOR + BigInt(AT.stack));
+    this.#data.setUint16(AT.tss + 0x66, TSS_LIMIT + 1, true); // no I/O permission bitmap
     for (let vector = 0; vector < 256; vector++) {
       const target = SUPERVISOR + BigInt(AT.handlers + vector * 16);
       const dpl = vector === 3 || vector === 4 ? 0xeen : 0x8en;
@@ -146,15 +150,16 @@ export class Emulator implements Engine {
     cpu.reset();
     state.set64(STATE.efer, 0xd01n);
     state.set64(STATE.cr3, BigInt(AT.pml4));
+    const fsgsbase = 0x1_0000n;
     const xsave = 0x4_0000n;
-    writeCr4(p, 0x6a0n | xsave, ~0n);
+    writeCr4(p, 0x6a0n | fsgsbase | xsave, ~0n);
     state.set64(STATE.xcr0, 7n);
     writeCr0(p, 0x8001_0033n);
     state.set64(STATE.gdtrBase, SUPERVISOR + BigInt(AT.gdt));
     state.set32(STATE.gdtrLimit, 0xff);
     state.set64(STATE.idtrBase, SUPERVISOR + BigInt(AT.idt));
     state.set32(STATE.idtrLimit, 0xfff);
-    p.setSegment(SEG.tr, 0x40, SUPERVISOR + BigInt(AT.tss), 0x67, 0x8b);
+    p.setSegment(SEG.tr, 0x40, SUPERVISOR + BigInt(AT.tss), TSS_LIMIT, 0x8b);
     const long = c.mode === 64;
     p.setSegment(SEG.cs, long ? SELECTOR.code64 : SELECTOR.code32, 0n, 0xffff_ffff, long ? 0xa0fb : 0xc0fb);
     p.setSegment(SEG.ss, SELECTOR.data, 0n, 0xffff_ffff, 0xc0f3);
@@ -239,10 +244,14 @@ export class Emulator implements Engine {
       rip = this.#data.getBigUint64(sp, true);
       rflags = Number(this.#data.getBigUint64(sp + 16, true));
       rsp = this.#data.getBigUint64(sp + 24, true);
-      outcome =
-        vector === VECTOR.pf
-          ? { kind: 'fault', vector, errorCode, cr2: state.get64(STATE.cr2) }
-          : { kind: 'fault', vector, errorCode };
+      // A branch into unmapped memory has ended; what faulted is the next fetch.
+      const fetched = vector === VECTOR.pf && (errorCode & PF_FETCH) !== 0 && rip !== start;
+      if (!fetched) {
+        outcome =
+          vector === VECTOR.pf
+            ? { kind: 'fault', vector, errorCode, cr2: state.get64(STATE.cr2) }
+            : { kind: 'fault', vector, errorCode };
+      }
     }
     const gpr = state.u64.slice(0, 16);
     gpr[4] = rsp;
