@@ -1,9 +1,10 @@
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { createReadStream, readFileSync } from 'node:fs';
 import { mkdir, open, readFile, rename, rm, statfs } from 'node:fs/promises';
 import { homedir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { RELEASE } from './pins.ts';
 
 /** Something a person has to put right; its message is all they get to see. */
@@ -18,6 +19,7 @@ export const PREBUILT = join(import.meta.dirname, 'prebuilt');
 export const CACHE = join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'ukl-emu');
 
 const cleanups = new Set<() => Promise<void>>();
+const children = new Set<ChildProcess>();
 
 /** Runs `work`; whatever happens, also on Ctrl-C, `cleanup` runs once. */
 export async function withCleanup<T>(cleanup: () => Promise<void>, work: () => Promise<T>): Promise<T> {
@@ -25,23 +27,29 @@ export async function withCleanup<T>(cleanup: () => Promise<void>, work: () => P
   try {
     return await work();
   } finally {
+    // After an interrupt it is the handler's.
     if (cleanups.delete(cleanup)) await cleanup();
   }
 }
 
 /** Runs a command-line tool's main function: one line for what a person can put right, a stack for what they cannot. */
 export function runMain(tool: string, main: () => Promise<void>): void {
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-    process.once(signal, () => {
-      const pending = [...cleanups];
-      cleanups.clear();
-      Promise.allSettled(pending.map((cleanup) => cleanup())).then(() => {
-        console.error(`${tool}: interrupted, nothing half-built is left behind`);
-        process.exit(130);
-      });
-    });
-  }
+  let interrupted = false;
+  const interrupt = async () => {
+    if (interrupted) return;
+    interrupted = true;
+    // A program that still runs would write into what is being removed.
+    for (const child of children) child.kill('SIGTERM');
+    while (children.size > 0) await setTimeout(50);
+    const pending = [...cleanups];
+    cleanups.clear();
+    await Promise.allSettled(pending.map((cleanup) => cleanup()));
+    console.error(`${tool}: interrupted, nothing half-built is left behind`);
+    process.exit(130);
+  };
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, interrupt);
   main().catch((error: unknown) => {
+    if (interrupted) return;
     const code = error instanceof Error && 'code' in error ? error.code : '';
     if (error instanceof Failure) console.error(`${tool}: ${error.message}`);
     else if (code === 'ENOSPC') console.error(`${tool}: the disk is full: free some space and run again`);
@@ -74,14 +82,17 @@ export async function capture(command: string, args: readonly string[], options:
         env: options.env ?? process.env,
         stdio: ['ignore', output, output],
       });
+      children.add(child);
       const stdout: Buffer[] = [];
       const stderr: Buffer[] = [];
       child.stdout?.on('data', (chunk: Buffer) => stdout.push(chunk));
       child.stderr?.on('data', (chunk: Buffer) => stderr.push(chunk));
-      child.once('error', (error: NodeJS.ErrnoException) =>
-        reject(error.code === 'ENOENT' ? new Failure(`${command} is not installed`) : error),
-      );
+      child.once('error', (error: NodeJS.ErrnoException) => {
+        children.delete(child);
+        reject(error.code === 'ENOENT' ? new Failure(`${command} is not installed`) : error);
+      });
       child.once('close', (status, signal) => {
+        children.delete(child);
         const text = Buffer.concat(stderr).toString() + (signal === null ? '' : `killed by ${signal}`);
         resolve({ status: status ?? 128, stdout: Buffer.concat(stdout), stderr: text });
       });
@@ -96,7 +107,10 @@ export async function run(command: string, args: readonly string[], options: Run
   const { status, stdout, stderr } = await capture(command, args, options);
   if (status === 0) return stdout;
   const text = options.log === undefined ? stderr : await readFile(options.log, 'utf8');
-  if (/No space left on device/.test(text)) throw new Failure('the disk is full: free some space and run again');
+  // On a full disk the log may have nothing to say about it.
+  const full = options.log !== undefined && (await freeGigabytes(dirname(options.log))) < 0.05;
+  if (full || /No space left on device/.test(text))
+    throw new Failure('the disk is full: free some space and run again');
   const lines = text.trim().split('\n');
   const said = lines.find((line) => /\berror:|\*\*\*|^E: /i.test(line)) ?? lines.at(-1) ?? '';
   const where = options.log === undefined ? '' : ` (all of it in ${options.log})`;
@@ -128,10 +142,14 @@ export function childCpuSeconds(): number {
   return (Number(fields[13]) + Number(fields[14])) / 100;
 }
 
+async function freeGigabytes(directory: string): Promise<number> {
+  const { bavail, bsize } = await statfs(directory);
+  return (bavail * bsize) / 1e9;
+}
+
 export async function requireSpace(directory: string, gigabytes: number): Promise<void> {
   await mkdir(directory, { recursive: true });
-  const { bavail, bsize } = await statfs(directory);
-  const free = (bavail * bsize) / 1e9;
+  const free = await freeGigabytes(directory);
   if (free < gigabytes)
     throw new Failure(`${directory} has ${free.toFixed(1)} GB of free space and the build needs ${gigabytes} GB`);
 }
