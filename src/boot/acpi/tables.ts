@@ -1,6 +1,8 @@
 /** The ACPI tables of the machine: ACPI 6.5 chapter 5. */
 
+import { SMI_ACPI_DISABLE, SMI_ACPI_ENABLE } from '../../devices/acpi-pm.ts';
 import {
+  ACPI_SMI_COMMAND_PORT,
   HPET_BASE,
   IOAPIC_BASE,
   IOAPIC_ID,
@@ -49,8 +51,8 @@ const ADDRESS_SPACE_IO = 1;
 const LEGACY_DEVICES = 0x01;
 const VGA_NOT_PRESENT = 0x04;
 
-/** Fixed feature flags (table 5.10): WBINVD works, C1 everywhere, no fixed power or sleep button, reset register. */
-const FADT_FLAGS = 0x01 | 0x04 | 0x10 | 0x20 | 0x400;
+/** Fixed feature flags (table 5.10): WBINVD works, C1 everywhere, no fixed sleep button, reset register. */
+const FADT_FLAGS = 0x01 | 0x04 | 0x20 | 0x400;
 
 /** C2 and C3 latencies this large mean that the states are not there. */
 const NO_C2 = 0x0fff;
@@ -115,7 +117,7 @@ function genericAddress(space: number, bits: number, accessSize: number, address
 
 const NO_ADDRESS = zeros(12);
 
-/** Fixed ACPI description table, section 5.2.9. SMI_CMD 0 says that the machine is always in ACPI mode. */
+/** Fixed ACPI description table, section 5.2.9. */
 function buildFadt(facs: number, dsdt: number): Uint8Array {
   return table(
     'FACP',
@@ -125,8 +127,8 @@ function buildFadt(facs: number, dsdt: number): Uint8Array {
       u32(dsdt),
       u8(0, 0),
       u16(SCI_IRQ),
-      u32(0),
-      u8(0, 0, 0, 0),
+      u32(ACPI_SMI_COMMAND_PORT),
+      u8(SMI_ACPI_ENABLE, SMI_ACPI_DISABLE, 0, 0),
       // PM1a event, PM1b event, PM1a control, PM1b control, PM2 control, PM timer, GPE0, GPE1
       ...[PM1A_EVENT_PORT, 0, PM1A_CONTROL_PORT, 0, 0, PM_TIMER_PORT, 0, 0].map(u32),
       // Their lengths, the GPE1 base and _CST support
