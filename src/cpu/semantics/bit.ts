@@ -11,6 +11,12 @@ const reset: Change = (value, bit) => i64.and(value, i64.xor(bit, i64.const(-1))
 const complement: Change = (value, bit) => i64.xor(value, bit);
 
 const selected = (value: I64, index: I64): I32 => i32.and(i32.wrap(i64.shrU(value, index)), ON);
+/**
+ * CF from the tested bit; ZF is kept. OF, SF, AF and PF are undefined: a new record with a result that is 0 exactly when
+ * ZF was set costs less than taking the old flags apart.
+ */
+const flagsOfTest = (cx: SemanticsContext, carry: I32): void =>
+  cx.flagsResult(8, i64.extendU(i32.eqz(cx.flag('zf'))), carry, OFF);
 const bitMask = (index: I64): I64 => i64.shl(i64.const(1), index);
 
 /**
@@ -32,7 +38,7 @@ function testFarBit(cx: SemanticsContext, change: Change | undefined): void {
   });
   const old = f.get('i64', value);
   if (change !== undefined) cx.store(width, linear, change(old, bitMask(index)));
-  cx.flagsSet({ cf: selected(old, index) });
+  flagsOfTest(cx, selected(old, index));
 }
 
 const bitTest =
@@ -46,7 +52,7 @@ const bitTest =
     const value = f.let(change === undefined ? cx.readS(0) : cx.modify(0));
     const index = f.let(i64.and(cx.read(1), i64.const(cx.width(0) * 8 - 1)));
     if (change !== undefined) cx.commit(0, change(value, bitMask(index)));
-    cx.flagsSet({ cf: selected(value, index) });
+    flagsOfTest(cx, selected(value, index));
   };
 export const bt: Semantics = bitTest();
 export const bts: Semantics = bitTest(set);
