@@ -141,7 +141,7 @@ function rotateThroughCarry64(cx: SemanticsContext, left: boolean): void {
   const result = f.let(i64.select(i64.eqz(count), value, moved));
   cx.commit(0, result);
   unlessZero(cx, count, () => {
-    const carry = f.let(left ? bitAtCount(value, i64.sub(i64.const(64), count)) : bitAtCount(value, before));
+    const carry = f.let(left ? bitAtCount(value, away) : bitAtCount(value, before));
     const overflow = i32.xor(isNegative(result), left ? carry : bitAt(result, 62));
     cx.flagsSet({ cf: carry, of: overflow });
   });
@@ -151,50 +151,51 @@ export const rcl: Semantics = (cx) =>
 export const rcr: Semantics = (cx) =>
   cx.width(0) === 8 ? rotateThroughCarry64(cx, false) : rotateThroughCarry(cx, cx.width(0), false);
 
-/**
- * Double shifts. A 16-bit count above 16 is undefined: the reference CPU (AMD EPYC) shifts the second
- * operand in a second time, which a 48-bit value gives.
- */
-function doubleShift(cx: SemanticsContext, left: boolean): void {
+/** The 64-bit double shift: a count of 0 must not bring in the second operand, so it is shifted by 1 and 63 - count. */
+function doubleShift64(cx: SemanticsContext, left: boolean): void {
   const { f } = cx;
-  const width = cx.width(0);
-  const bits = width * 8;
   const value = f.let(cx.modify(0));
-  const filler = f.let(width === 8 ? cx.readS(1) : cx.read(1));
-  const count = maskedCount(cx, 2, width);
-  if (width === 8) {
-    const away = i64.sub(NONE, count);
-    const joined = left
-      ? i64.or(i64.shl(value, count), i64.shrU(i64.shrU(filler, i64.const(1)), i64.xor(count, i64.const(63))))
-      : i64.or(i64.shrU(value, count), i64.shl(i64.shl(filler, i64.const(1)), i64.xor(count, i64.const(63))));
-    const result = f.let(joined);
-    cx.commit(0, result);
-    unlessZero(cx, count, () => {
-      const carry = left ? bitAtCount(value, away) : bitAtCount(value, i64.sub(count, i64.const(1)));
-      cx.flagsResult(width, result, carry, isNegative(i64.xor(value, result)));
-    });
-    return;
-  }
-  // left: the operand is the top part of a chain that is shifted up; right: the lowest part of one shifted down
-  const size = i64.const(bits);
-  const own = f.let(zeroExtend(width, value));
-  const chain = f.let(
-    left
-      ? width === 4
-        ? i64.or(i64.shl(own, size), filler)
-        : i64.or(i64.or(i64.shl(own, i64.const(32)), i64.shl(filler, size)), filler)
-      : width === 4
-        ? i64.or(own, i64.shl(filler, size))
-        : i64.or(i64.or(own, i64.shl(filler, size)), i64.shl(filler, i64.const(32))),
-  );
-  const top = i64.const(32);
-  const result = f.let(left ? i64.shrU(i64.shl(chain, count), top) : i64.shrU(chain, count));
+  const filler = cx.read(1);
+  const count = maskedCount(cx, 2, 8);
+  const one = i64.const(1);
+  const rest = i64.xor(count, i64.const(63));
+  const joined = left
+    ? i64.or(i64.shl(value, count), i64.shrU(i64.shrU(filler, one), rest))
+    : i64.or(i64.shrU(value, count), i64.shl(i64.shl(filler, one), rest));
+  const result = f.let(joined);
   cx.commit(0, result);
   unlessZero(cx, count, () => {
-    const chainBits = width === 4 ? 64 : 48;
-    const carry = left
-      ? bitAtCount(chain, i64.sub(i64.const(chainBits), count))
-      : bitAtCount(chain, i64.sub(count, i64.const(1)));
+    const carry = bitAtCount(value, left ? i64.sub(NONE, count) : i64.sub(count, one));
+    cx.flagsResult(8, result, carry, isNegative(i64.xor(value, result)));
+  });
+}
+
+/**
+ * Narrower double shifts work on a chain of both operands: going left, the destination is its top, going right, its
+ * bottom. A 16-bit count above 16 is undefined: the reference CPU (AMD EPYC) shifts the second operand in once more, so
+ * the chain holds it twice.
+ */
+function doubleShift(cx: SemanticsContext, left: boolean): void {
+  const width = cx.width(0);
+  if (width === 8) {
+    doubleShift64(cx, left);
+    return;
+  }
+  const { f } = cx;
+  const bits = width * 8;
+  const value = f.let(cx.modify(0));
+  const filler = f.let(cx.read(1));
+  const count = maskedCount(cx, 2, width);
+  const fillers = width === 4 ? 1 : 2;
+  const part = (operand: I64, position: number): I64 => i64.shl(operand, i64.const(bits * position));
+  let parts = part(zeroExtend(width, value), left ? fillers : 0);
+  for (let n = 0; n < fillers; n++) parts = i64.or(parts, part(filler, left ? n : n + 1));
+  const chain = f.let(parts);
+  const result = f.let(left ? i64.shrU(i64.shl(chain, count), i64.const(bits * fillers)) : i64.shrU(chain, count));
+  cx.commit(0, result);
+  unlessZero(cx, count, () => {
+    const chainBits = i64.const(bits * (fillers + 1));
+    const carry = bitAtCount(chain, left ? i64.sub(chainBits, count) : i64.sub(count, i64.const(1)));
     const signed = f.let(signExtend(width, result));
     cx.flagsResult(width, signed, carry, isNegative(i64.xor(value, signed)));
   });
