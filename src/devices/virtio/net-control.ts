@@ -41,11 +41,7 @@ export class NetControl {
     this.#mac = mac;
   }
 
-  /** A driver that cannot set the filter gets everything. */
-  activate(hasFilter: boolean): void {
-    if (!hasFilter) this.reset();
-  }
-
+  /** Everything gets through until the driver sets the filter; one that cannot never does. */
   reset(): void {
     this.#promiscuous = true;
     this.#allMulticast = true;

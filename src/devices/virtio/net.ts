@@ -225,7 +225,6 @@ export class VirtioNet implements VirtioDevice {
     // Segmentation needs partial checksums (5.1.3.1).
     this.#guestTso.tcp4 = this.#guestCsum && has(NetFeature.guestTso4);
     this.#guestTso.tcp6 = this.#guestCsum && has(NetFeature.guestTso6);
-    this.#control.activate(has(NetFeature.controlRx));
   }
 
   #transmit(): void {

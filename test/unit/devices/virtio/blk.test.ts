@@ -342,6 +342,10 @@ describe('a store that takes time', () => {
     rig.bus.load(saved);
     expect(rig.bus.save()).toEqual(saved);
     store.pending.length = 0;
+    rig.modern().writeStatus(0);
+    await settle();
+    expect(store.pending).toEqual([]);
+    rig.bus.load(saved);
     await settle();
     await finishAll();
     expect(ring.collect()).toEqual([{ head, length: 513 }]);

@@ -424,6 +424,15 @@ describe('receive', () => {
     expect(backend.onFrame!(frameOf(60))).toBe(true);
   });
 
+  test('segmentation without checksums is not taken at its word', () => {
+    start({ wanted: bit(F.guestTso4, F.mergeable) });
+    for (let i = 0; i < 5; i++) rx.add({ address: DATA + 0x1000 * i, length: 2000, writable: true });
+    const offload: FrameOffload = { needsChecksum: true, csumStart: 34, csumOffset: 16, gso: 'tcp4', gsoSize: 1448 };
+    expect(backend.onFrame!(tcpFrame(2000), offload)).toBe(true);
+    expect(rx.collect().map(({ length }) => length)).toEqual([12 + 54 + 1448, 12 + 54 + 552]);
+    expect([...received(2)]).toEqual([0, 0]);
+  });
+
   test('a super-frame goes whole to a driver with segmentation and merged buffers', () => {
     start({ wanted: bit(F.guestCsum, F.guestTso4, F.mergeable) });
     const frame = tcpFrame(5000);
@@ -500,6 +509,19 @@ describe('control queue', () => {
     expect(isAccepted(frameTo(2, 0, 0, 0, 0, 9))).toBe(true);
     expect(isAccepted(frameTo(...MAC))).toBe(false);
     expect(driver.readConfig(5, 1)).toBe(9);
+  });
+
+  test('more addresses than are kept let everything of their kind through; far too many are refused', () => {
+    command(0, 0, 0);
+    const table = (count: number): number[] => [count & 255, count >> 8, 0, 0, ...new Array(6 * count).fill(2)];
+    expect(command(1, 0, ...table(64), ...table(0))).toBe(0);
+    expect(isAccepted(frameTo(2, 0, 0, 0, 0, 1))).toBe(false);
+    expect(command(1, 0, ...table(65), ...table(0))).toBe(0);
+    expect(isAccepted(frameTo(2, 0, 0, 0, 0, 1))).toBe(true);
+    expect(command(1, 0, ...table(0), ...table(0))).toBe(0);
+    expect(command(1, 0, ...table(128), ...table(128), ...table(0))).toBe(1);
+    expect(command(1, 0, ...table(256), ...table(1))).toBe(1);
+    expect(isAccepted(frameTo(2, 0, 0, 0, 0, 1))).toBe(false);
   });
 
   test('VLAN identifiers are acknowledged', () => {

@@ -73,6 +73,16 @@ describe('common configuration', () => {
     expect(driver.common(32, 4)).toBe(0);
   });
 
+  test('size and address of an enabled queue stay', () => {
+    const driver = rig.modern();
+    const ring = startDevice(driver, rig.memory)[1]!;
+    driver.setCommon(22, 2, 1);
+    driver.setCommon(24, 2, 4);
+    driver.setCommon(32, 4, 0xdead_0000);
+    driver.setCommon(28, 2, 0);
+    expect([driver.common(24, 2), driver.common(32, 4), driver.common(28, 2)]).toEqual([16, ring.descriptors, 1]);
+  });
+
   test.each([0, 3, 32])('V01 queue_enable with size %i is refused and no kick is served', (size) => {
     const driver = rig.modern();
     driver.writeStatus(3);

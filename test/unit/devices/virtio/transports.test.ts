@@ -84,7 +84,7 @@ describe.each(STAGES)('%s', (_name, build) => {
   test('V05 a kick before the queue is set up is ignored; before DRIVER_OK only legacy drivers may', () => {
     const { driver, device, memory } = build();
     driver.kick(0);
-    expect(device.served).toBe(0);
+    expect([device.served, device.activations]).toEqual([0, 0]);
     const isLegacy = (driver.deviceFeatures() & FEATURE_VERSION_1) === 0n;
     driver.writeStatus(3);
     driver.writeFeatures(isLegacy ? 0n : FEATURE_VERSION_1);
@@ -134,9 +134,11 @@ describe.each(STAGES)('%s', (_name, build) => {
       expect([0, 1, 3, 31].map((feature) => device.host.has(feature))).toEqual([true, false, true, false]);
       return;
     }
-    driver.writeFeatures(offered | (1n << 5n));
-    driver.writeStatus(11);
-    expect(driver.readStatus()).toBe(3);
+    for (const unoffered of [5n, 40n]) {
+      driver.writeFeatures(offered | (1n << unoffered));
+      driver.writeStatus(11);
+      expect(driver.readStatus()).toBe(3);
+    }
     driver.writeFeatures(offered & ~FEATURE_VERSION_1);
     driver.writeStatus(11);
     expect(driver.readStatus()).toBe(3);
@@ -208,3 +210,94 @@ function startRing(driver: TransportDriver, memory: TestMemory): DriverRing {
   driver.setupQueue(0, ring);
   return ring;
 }
+
+test('the legacy layout puts the used ring at the next multiple of the alignment', () => {
+  const memory = new TestMemory(0x1_0000);
+  const { core } = new VirtioMmio({ device: new EchoDevice(), memory, irq: { set: () => {} }, version: 1 });
+  const queue = core.queues[0]!;
+  for (const [align, used] of [
+    [4096, 0x2000],
+    [256, 0x1200],
+    [4, 0x1128],
+  ] as const) {
+    expect(core.setLegacyQueue(queue, 0x1000, align)).toBe(true);
+    // 16 descriptors of 16 bytes, then 6 + 2 * 16 bytes of available ring.
+    expect([...queue.address]).toEqual([0x1000, 0, 0x1100, 0, used, 0]);
+  }
+});
+
+describe('MMIO registers', () => {
+  function setup(version: 1 | 2) {
+    const lines: boolean[] = [];
+    const device = new EchoDevice();
+    const memory = new TestMemory(0x40_0000);
+    const mmio = new VirtioMmio({ device, memory, irq: { set: (level) => lines.push(level) }, version });
+    return { mmio, device, memory, lines, driver: new MmioDriver(mmio) };
+  }
+
+  test.each([1, 2] as const)('identity of version %i', (version) => {
+    const { mmio } = setup(version);
+    expect([0, 4, 8].map((offset) => mmio.read(offset, 4))).toEqual([0x7472_6976, version, 4]);
+    expect(mmio.read(0xb0, 4)).toBe(0xffff_ffff);
+    expect(mmio.read(0, 2)).toBe(0);
+  });
+
+  test('an acknowledgement clears only the causes it names', () => {
+    const { mmio, device, memory, driver, lines } = setup(2);
+    const ring = startDevice(driver, memory)[0]!;
+    ring.add({ address: DATA, length: 4 });
+    driver.kick(0);
+    device.host.configChanged();
+    expect(mmio.read(0x60, 4)).toBe(3);
+    mmio.write(0x64, 4, 1);
+    expect([mmio.read(0x60, 4), lines.at(-1)]).toEqual([2, true]);
+    mmio.write(0x64, 4, 2);
+    expect([mmio.read(0x60, 4), lines.at(-1)]).toEqual([0, false]);
+  });
+
+  test('QueueReady turns a queue off and on again', () => {
+    const { mmio, device, memory, driver } = setup(2);
+    const ring = startDevice(driver, memory)[0]!;
+    mmio.write(0x30, 4, 0);
+    expect(mmio.read(0x44, 4)).toBe(1);
+    mmio.write(0x38, 4, 4);
+    mmio.write(0x44, 4, 0);
+    expect(mmio.read(0x44, 4)).toBe(0);
+    ring.add({ address: DATA, length: 4 });
+    driver.kick(0);
+    expect(device.served).toBe(0);
+    mmio.write(0x44, 4, 1);
+    driver.kick(0);
+    expect([mmio.read(0x44, 4), device.served]).toEqual([1, 1]);
+  });
+
+  test('a legacy queue with an alignment that is no power of two is refused', () => {
+    const { mmio, device } = setup(1);
+    for (const align of [0, 3, 4095]) {
+      mmio.write(0x3c, 4, align);
+      mmio.write(0x40, 4, 1);
+      expect([mmio.read(0x40, 4), device.host.queues[0]!.ready]).toEqual([0, false]);
+    }
+    mmio.write(0x3c, 4, 4096);
+    mmio.write(0x40, 4, 1);
+    expect([mmio.read(0x40, 4), device.host.queues[0]!.ready]).toEqual([1, true]);
+  });
+
+  test('a saved device goes on', () => {
+    const { mmio, memory, driver } = setup(2);
+    const ring = startDevice(driver, memory)[1]!;
+    ring.add({ address: DATA, length: 4 });
+    driver.kick(1);
+    const saved = structuredClone(mmio.save());
+    let level = false;
+    const device = new EchoDevice();
+    const copy = new VirtioMmio({ device, memory, irq: { set: (l) => (level = l) } });
+    copy.load(saved);
+    expect(copy.save()).toEqual(saved);
+    expect(level).toBe(true);
+    expect(ring.collect()).toHaveLength(1);
+    ring.add({ address: DATA, length: 4 });
+    new MmioDriver(copy).kick(1);
+    expect(ring.collect()).toHaveLength(1);
+  });
+});
