@@ -46,14 +46,14 @@ export class SymbolTable {
       if (this.symbols[middle]!.address <= address) low = middle + 1;
       else high = middle;
     }
-    // Of several symbols at one address the first of the file is kept by the stable sort: prefer one with a size.
-    for (let index = low - 1; index >= 0; index--) {
-      const symbol = this.symbols[index]!;
-      const offset = address - symbol.address;
-      if (symbol.size === 0 || offset < BigInt(symbol.size)) return { symbol, offset: Number(offset) };
-      if (symbol.address !== this.symbols[low - 1]!.address) return undefined;
-    }
-    return undefined;
+    const nearest = this.symbols[low - 1];
+    if (nearest === undefined) return undefined;
+    // Of several symbols at one address the first of the source is meant, unless it ends before.
+    let first = low - 1;
+    while (this.symbols[first - 1]?.address === nearest.address) first--;
+    const offset = address - nearest.address;
+    const symbol = this.symbols.slice(first, low).find(({ size }) => size === 0 || offset < BigInt(size));
+    return symbol === undefined ? undefined : { symbol, offset: Number(offset) };
   }
 
   /** "name+0x1c", or the bare address in hexadecimal when no symbol holds it. */
