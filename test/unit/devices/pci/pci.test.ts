@@ -135,6 +135,7 @@ describe('configuration mechanism 1', () => {
     select(1, 0);
     expect(config.read(7, 2)).toBe(0xffff);
     config.write(6, 4, 0xffff_ffff);
+    expect(read(1, COMMAND, 2)).toBe(0);
     expect(read(1, 0, 4)).toBe(0x5678_1234);
   });
 
