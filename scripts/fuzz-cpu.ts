@@ -1,6 +1,7 @@
 /** Compares the emulator's drivers with the host CPU, one random instruction at a time. See docs/fuzzing.md. */
 import { parseArgs } from 'node:util';
 import { opcodeRows } from '../src/cpu/decode/opcodes.ts';
+import { parseCpu } from '../src/cpu/models.ts';
 import { SEMANTICS } from '../src/cpu/semantics/index.ts';
 import { siliconMissing } from '../test/oracle/build.ts';
 import { checkDeclared } from '../test/oracle/declared.ts';
@@ -58,6 +59,7 @@ function filter(): FormFilter {
   const { mode, only } = values;
   if (mode !== undefined && mode !== '64' && mode !== '32') fail('--mode is 64 or 32');
   return {
+    ...(values.engine === 'silicon' ? {} : { features: parseCpu('max') }),
     ...(mode === undefined ? {} : { mode: mode === '64' ? 64 : 32 }),
     ...(only === undefined ? {} : { only: new Set(only.split(',')) }),
   };

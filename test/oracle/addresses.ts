@@ -4,6 +4,9 @@ import { CODE_BASE, CODE_SIZE, DATA_BASE, DATA_SIZE, READONLY_BASE, READONLY_SIZ
 
 const PAGE = 0x1000;
 
+/** Part of the code pages that no case's code occupies: an operand must not see the harness's stub. */
+export const OPERANDS_IN_CODE = { offset: 0x1400, length: 0x400 } as const;
+
 /** A linear address for an operand of `size` bytes. */
 export function targetAddress(r: Random, size: number, mode: 64 | 32): bigint {
   const choice = r.below(100);
@@ -19,7 +22,7 @@ export function targetAddress(r: Random, size: number, mode: 64 | 32): bigint {
   if (choice < 90) return BigInt(DATA_BASE + DATA_SIZE + r.below(PAGE));
   if (choice < 93) return BigInt(READONLY_BASE + r.below(READONLY_SIZE - Math.min(size, PAGE - 1)));
   if (choice < 94) return BigInt(READONLY_BASE + READONLY_SIZE - inside);
-  if (choice < 96) return BigInt(CODE_BASE + r.below(CODE_SIZE - Math.min(size, PAGE - 1)));
+  if (choice < 96) return BigInt(CODE_BASE + OPERANDS_IN_CODE.offset + r.below(OPERANDS_IN_CODE.length - size));
   if (choice < 97) return BigInt(r.below(PAGE));
   if (mode === 32) return BigInt(0xffff_f000 + r.below(PAGE - 600));
   if (choice < 98) return 0xffff_8000_0000_0000n + BigInt(r.below(1 << 30));

@@ -7,6 +7,7 @@ import { branchTarget, targetAddress } from './addresses.ts';
 import type { Form } from './forms.ts';
 import type { Random } from './random.ts';
 import type { CaseState } from './state.ts';
+import { CODE_BASE, CODE_SIZE } from './types.ts';
 
 export interface Arrangement {
   readonly form: Form;
@@ -89,9 +90,9 @@ function arrangeString(a: Arrangement): void {
   }
   const element = form.operands.some((o) => o.width === 1) ? 1 : a.operandSize;
   const count = r.oneIn(12) ? 1 + r.below(2000) : r.below(12);
-  const source = targetAddress(r, element * Math.min(count, 16), form.mode);
-  const destination = r.oneIn(4) ? source + BigInt(r.below(40) - 20) : targetAddress(r, element, form.mode);
   const base = state.segmentBase(a.segment);
+  const source = stringAddress(a, element * Math.min(count, 16), base);
+  const destination = r.oneIn(4) ? source + BigInt(r.below(40) - 20) : stringAddress(a, element, 0n);
   const set = (register: number, value: bigint) => {
     // Upper halves must not matter with short addresses.
     if (a.addressSize === 4 && form.mode === 64) state.set(register, (value & 0xffff_ffffn) | (BigInt(r.u32()) << 32n));
@@ -110,6 +111,15 @@ function arrangeString(a: Arrangement): void {
     } else {
       state.patch(source - (r.oneIn(2) ? 32n : 0n), same);
     }
+  }
+}
+
+/** Not in the code pages, where a long repeat would reach the case itself; with a segment base, not far up (see generate.ts). */
+function stringAddress({ form, r }: Arrangement, size: number, base: bigint): bigint {
+  for (;;) {
+    const address = targetAddress(r, size, form.mode);
+    const inCode = address >= CODE_BASE && address < CODE_BASE + CODE_SIZE;
+    if (!inCode && (base === 0n || address < 0x7fff_0000_0000n)) return address;
   }
 }
 

@@ -63,6 +63,12 @@ const noDevices: CpuBus = {
   },
 };
 
+/** What must not go back to an earlier value with the rest of the state: counts, and what makes cached lookups stale. */
+const KEPT = [STATE.budget, STATE.budgetTotal, STATE.generation, STATE.profileCount, STATE.rmwHost] as const;
+const FPU_AT_REST = initialFx();
+/** General registers, vectors, x87 image. */
+const RESULT_BYTES = 128 + 512 + FX_BYTES;
+
 /** The emulator's CPU as an engine: ring 3 over real page tables, exceptions taken through a real IDT. */
 export class Emulator implements Engine {
   readonly name: string;
@@ -70,6 +76,9 @@ export class Emulator implements Engine {
   readonly #bytes: Uint8Array;
   readonly #data: DataView;
   readonly #window: DataWindow;
+  readonly #images = new Map<64 | 32, Uint8Array>();
+  #codeAt: number = AT.code;
+  #codeLength = 0;
 
   constructor(features: ReadonlySet<string>) {
     this.name = 'interpreter';
@@ -93,7 +102,19 @@ export class Emulator implements Engine {
   }
 
   run(cases: readonly CpuCase[]): CpuResult[] {
-    return cases.map((c) => this.#one(c));
+    const results = new ArrayBuffer(cases.length * RESULT_BYTES);
+    return cases.map((c, i) => this.#one(c, results, i * RESULT_BYTES));
+  }
+
+  /** Places the code, taking the one before it away. */
+  #place(c: CpuCase): void {
+    const { cpu } = this;
+    this.#bytes.fill(0xcc, this.#codeAt, this.#codeAt + this.#codeLength);
+    cpu.ramWritten(this.#codeAt, this.#codeLength);
+    this.#codeAt = AT.code + c.codeOffset;
+    this.#codeLength = Math.min(c.code.length, CODE_SIZE - c.codeOffset);
+    this.#bytes.set(c.code.subarray(0, this.#codeLength), this.#codeAt);
+    cpu.ramWritten(this.#codeAt, this.#codeLength);
   }
 
   #set64(at: number, value: bigint): void {
@@ -144,7 +165,8 @@ export class Emulator implements Engine {
     this.#bytes.fill(0xf4, AT.handlers, AT.handlers + 4096);
   }
 
-  #enter(c: CpuCase): void {
+  /** Everything a case does not choose, for code of one mode; afterwards kept as an image of the state. */
+  #prepare(mode: 64 | 32): void {
     const { cpu } = this;
     const { state, processor: p } = cpu;
     cpu.reset();
@@ -160,25 +182,36 @@ export class Emulator implements Engine {
     state.set64(STATE.idtrBase, SUPERVISOR + BigInt(AT.idt));
     state.set32(STATE.idtrLimit, 0xfff);
     p.setSegment(SEG.tr, 0x40, SUPERVISOR + BigInt(AT.tss), TSS_LIMIT, 0x8b);
-    const long = c.mode === 64;
-    p.setSegment(SEG.cs, long ? SELECTOR.code64 : SELECTOR.code32, 0n, 0xffff_ffff, long ? 0xa0fb : 0xc0fb);
-    p.setSegment(SEG.ss, SELECTOR.data, 0n, 0xffff_ffff, 0xc0f3);
-    for (const seg of [SEG.ds, SEG.es]) {
-      if (long) p.setSegment(seg, 0, 0n, 0, 0);
-      else p.setSegment(seg, SELECTOR.data, 0n, 0xffff_ffff, 0xc0f3);
-    }
-    p.setSegment(SEG.fs, 0, c.fsBase, 0, 0);
-    p.setSegment(SEG.gs, 0, c.gsBase, 0, 0);
-    if (!long) {
-      p.setSegment(SEG.fs, SELECTOR.thread, c.fsBase, 0xffff_ffff, 0xc0f3);
-      p.setSegment(SEG.gs, SELECTOR.thread, c.gsBase, 0xffff_ffff, 0xc0f3);
+    const flat = (seg: number, selector: number): void => p.setSegment(seg, selector, 0n, 0xffff_ffff, 0xc0f3);
+    flat(SEG.ss, SELECTOR.data);
+    if (mode === 64) {
+      p.setSegment(SEG.cs, SELECTOR.code64, 0n, 0xffff_ffff, 0xa0fb);
+      for (const seg of [SEG.ds, SEG.es, SEG.fs, SEG.gs]) p.setSegment(seg, 0, 0n, 0, 0);
+    } else {
+      p.setSegment(SEG.cs, SELECTOR.code32, 0n, 0xffff_ffff, 0xc0fb);
+      flat(SEG.ds, SELECTOR.data);
+      flat(SEG.es, SELECTOR.data);
+      flat(SEG.fs, SELECTOR.thread);
+      flat(SEG.gs, SELECTOR.thread);
     }
     state.set32(STATE.cpl, 3);
-    for (let i = 0; i < 16; i++) p.setGpr(i, c.gpr[i]!);
-    p.setEflags((c.rflags & ~0x100) | 0x202);
+    p.modeChanged();
+    this.#images.set(mode, state.u8.slice(0, STATE.end));
+  }
+  #enter(c: CpuCase): void {
+    const { cpu } = this;
+    const { state, processor: p } = cpu;
+    if (!this.#images.has(c.mode)) this.#prepare(c.mode);
+    const kept = KEPT.map((cell) => state.get32(cell));
+    state.u8.set(this.#images.get(c.mode)!);
+    for (const [i, cell] of KEPT.entries()) state.set32(cell, kept[i]!);
+    state.u8.set(new Uint8Array(c.gpr.buffer, c.gpr.byteOffset, 128), STATE.gpr);
     state.u8.set(c.ymm, STATE.vec);
     state.set32(STATE.mxcsr, c.mxcsr);
-    this.#enterFpu(c.fx ?? initialFx());
+    state.set64(STATE.segBase + SEG.fs * 8, c.fsBase);
+    state.set64(STATE.segBase + SEG.gs * 8, c.gsBase);
+    this.#enterFpu(c.fx ?? FPU_AT_REST);
+    p.setEflags((c.rflags & ~0x100) | 0x202);
     p.modeChanged();
     cpu.ip = BigInt(CODE_BASE + c.codeOffset);
   }
@@ -199,10 +232,9 @@ export class Emulator implements Engine {
       state.u8.set(fx.subarray(32 + i * 16, 32 + i * 16 + 10), at);
     }
   }
-  #leaveFpu(): Uint8Array {
+  #leaveFpu(fx: Uint8Array): void {
     const { state } = this.cpu;
-    const fx = new Uint8Array(FX_BYTES);
-    const view = new DataView(fx.buffer);
+    const view = new DataView(fx.buffer, fx.byteOffset, fx.length);
     const top = state.get32(STATE.fpuTop) & 7;
     view.setUint16(0, state.get32(STATE.fpuControl), true);
     view.setUint16(2, (state.get32(STATE.fpuStatus) & ~0x3800) | (top << 11), true);
@@ -214,14 +246,13 @@ export class Emulator implements Engine {
       const at = STATE.fpr + ((top + i) & 7) * 16;
       fx.set(state.u8.subarray(at, at + 10), 32 + i * 16);
     }
-    return fx;
   }
 
-  #one(c: CpuCase): CpuResult {
+  /** The result's registers are views of `results` from `at`. */
+  #one(c: CpuCase, results: ArrayBuffer, at: number): CpuResult {
     const { cpu } = this;
     const { state, processor: p } = cpu;
-    this.#bytes.set(c.code, AT.code + c.codeOffset);
-    cpu.ramWritten(AT.code + c.codeOffset, c.code.length);
+    this.#place(c);
     this.#window.enter(c.memory);
     this.#enter(c);
     // a REP instruction counts an iteration as an instruction: run until the address moves
@@ -253,23 +284,25 @@ export class Emulator implements Engine {
             : { kind: 'fault', vector, errorCode };
       }
     }
-    const gpr = state.u64.slice(0, 16);
+    const gpr = new BigUint64Array(results, at, 16);
+    gpr.set(state.u64.subarray(STATE.gpr / 8, STATE.gpr / 8 + 16));
     gpr[4] = rsp;
-    const result: CpuResult = {
+    const ymm = new Uint8Array(results, at + 128, 512);
+    ymm.set(state.u8.subarray(STATE.vec, STATE.vec + 512));
+    const fx = new Uint8Array(results, at + 640, FX_BYTES);
+    this.#leaveFpu(fx);
+    return {
       outcome,
       rip,
       gpr,
       rflags: rflags & ~0x1_0000,
       fsBase: p.base(SEG.fs),
       gsBase: p.base(SEG.gs),
-      ymm: state.u8.slice(STATE.vec, STATE.vec + 512),
+      ymm,
       mxcsr: state.get32(STATE.mxcsr),
-      fx: this.#leaveFpu(),
+      fx,
       memory: this.#window.leave(),
     };
-    this.#bytes.fill(0xcc, AT.code + c.codeOffset, AT.code + c.codeOffset + c.code.length);
-    cpu.ramWritten(AT.code + c.codeOffset, c.code.length);
-    return result;
   }
 }
 

@@ -1,6 +1,5 @@
 /** The engines under test, by name. */
-import { decoderFeatures } from '../../src/cpu/decode/opcodes.ts';
-import { Emulator } from './emulator.ts';
+import { openEmulator } from './emulator.ts';
 import { Silicon } from './silicon.ts';
 import type { Engine } from './types.ts';
 
@@ -9,5 +8,5 @@ export type EngineName = (typeof ENGINE_NAMES)[number];
 
 /** 'silicon' is a second process of the oracle itself: a run of it against the first must show no difference. */
 export async function openEngine(name: EngineName): Promise<Engine> {
-  return name === 'silicon' ? await Silicon.start() : new Emulator(decoderFeatures());
+  return name === 'silicon' ? await Silicon.start() : openEmulator(name);
 }

@@ -29,6 +29,8 @@ export interface FormFilter {
   readonly mode?: 64 | 32;
   /** Only these mnemonics. */
   readonly only?: ReadonlySet<string>;
+  /** Only rows whose CPUID features are all among these. */
+  readonly features?: ReadonlySet<string>;
 }
 
 const SIZED = new Set<number>([WIDTH.v, WIDTH.z]);
@@ -40,6 +42,8 @@ export function enumerateForms(rows: readonly OpcodeRow[], filter: FormFilter = 
   for (const row of rows) {
     if (excluded(row) !== undefined) continue;
     if (filter.only !== undefined && !filter.only.has(row.mnemonic)) continue;
+    const needed = row.feature?.split('+') ?? [];
+    if (filter.features !== undefined && !needed.every((name) => filter.features!.has(name))) continue;
     const encoding = parseEncoding(row);
     for (const mode of [64, 32] as const) {
       if (filter.mode !== undefined && filter.mode !== mode) continue;
@@ -113,10 +117,11 @@ function widthsOf(
     operands.some(({ width, memoryWidth }) => SIZED.has(width) || SIZED.has(memoryWidth)) ||
     SIZED_IMPLICITLY.test(row.mnemonic);
   // A 66 prefix on a near branch in 64-bit code: Intel ignores it, AMD truncates RIP.
-  const branch = row.size === 'f64' && mode === 64;
+  // With MOVSXD it makes Intel read 16 bits, AMD 32.
+  const differing = (row.size === 'f64' && mode === 64) || row.mnemonic === 'movsxd';
   const allows66 =
     !encoding.consumes66 && (encoding.prefixes & (1 << PREFIX.p66) || !(encoding.prefixes & (1 << PREFIX.none)));
-  if (sized && allows66 && !branch) widths.push('66');
+  if (sized && allows66 && !differing) widths.push('66');
   const wide = sized || has(/[yn]/);
   if (mode === 64 && wide && encoding.ws & 2 && row.size !== 'f64') widths.push('w');
   return widths;

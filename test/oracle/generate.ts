@@ -1,13 +1,13 @@
 /** From a form and a number to a case: which registers, which addresses, which values. Everything follows from the seed. */
 import { METHOD, type OperandSpec, WIDTH } from '../../src/cpu/decode/operands.ts';
-import { targetAddress } from './addresses.ts';
+import { OPERANDS_IN_CODE, targetAddress } from './addresses.ts';
 import { arrange } from './arrange.ts';
 import { assemble, type MemoryParts } from './assemble.ts';
 import type { Form } from './forms.ts';
 import { policyOf } from './policy.ts';
 import { Random } from './random.ts';
 import { CaseState } from './state.ts';
-import { CODE_BASE, CODE_SIZE, type CpuCase } from './types.ts';
+import { CODE_BASE, CODE_SIZE, type CpuCase, DATA_BASE } from './types.ts';
 import { styleOf } from './values.ts';
 
 export interface GeneratedCase {
@@ -125,6 +125,8 @@ export function generate(form: Form, seed: number, stream: number): GeneratedCas
   let target = 0n;
   if (form.kind === 'mem') {
     target = targetAddress(r, memorySize, mode);
+    // AMD checks the offset as well as the linear address for being canonical, Intel the linear address only.
+    if (state.segmentBase(segment) !== 0n && target >= 0x7fff_0000_0000n) target = BigInt(DATA_BASE + 64);
     memory = chooseMemory(form, state, addressSize, segment, target, vsib !== undefined);
     state.patchStyled(target, Math.min(memorySize, 512));
   }
@@ -142,11 +144,7 @@ export function generate(form: Form, seed: number, stream: number): GeneratedCas
     longVex: r.oneIn(2),
   };
   let code = assemble(parts);
-  const codeOffset = r.oneIn(6)
-    ? CODE_SIZE / 2 - r.below(16)
-    : r.oneIn(24)
-      ? CODE_SIZE - r.below(16) - 1
-      : r.below(CODE_SIZE - 64);
+  const codeOffset = chooseCodeOffset(row.mnemonic);
   if (memory?.base === 16) {
     const next = BigInt(CODE_BASE + codeOffset + code.length);
     const disp = Number(BigInt.asIntN(32, target - state.segmentBase(segment) - next));
@@ -154,6 +152,16 @@ export function generate(form: Form, seed: number, stream: number): GeneratedCas
   }
   if (code.length > 15 || policyOf(code, mode) === 'forbidden') return undefined;
   return { form, id: `${seed}:${stream}`, test: state.finish(code, codeOffset), target };
+}
+
+/** Anywhere in the code pages, across their border and at their end, but not where operands may lie. */
+function chooseCodeOffset(mnemonic: string): number {
+  if (r.oneIn(6)) return CODE_SIZE / 2 - r.below(16);
+  // Whether UD0 and UD1 fetch their ModRM byte and displacement before #UD differs.
+  if (r.oneIn(24) && !/^ud[01]$/.test(mnemonic)) return CODE_SIZE - r.below(16) - 1;
+  const offset = r.below(CODE_SIZE - 64);
+  const from = OPERANDS_IN_CODE.offset - 32;
+  return offset >= from && offset < OPERANDS_IN_CODE.offset + OPERANDS_IN_CODE.length ? offset - 0x600 : offset;
 }
 
 function isMemory(operand: OperandSpec): boolean {
@@ -176,7 +184,14 @@ function addOddPrefix(form: Form, prefixes: number[]): void {
   // AMD reads LOCK MOV CR0 as MOV CR8 (APM vol. 3, MOV CRn).
   if (r.oneIn(80) && form.prefix === '' && row.mnemonic !== 'mov_cr') prefixes.push(0xf0);
   else if (encoding.vex && r.oneIn(80)) prefixes.push(r.pick([0x66, 0xf2, 0xf3]));
-  else if (encoding.map === 0 && encoding.prefixes === 15 && !row.repeats && encoding.opcode !== 0x90 && r.oneIn(50)) {
+  // AMD takes F2 and F3 on LOOPE and LOOPNE as part of the condition; on NOP they make another instruction.
+  else if (
+    encoding.map === 0 &&
+    encoding.prefixes === 15 &&
+    !/^(loop|nop|xchg)/.test(row.mnemonic) &&
+    !row.repeats &&
+    r.oneIn(50)
+  ) {
     prefixes.push(r.pick([0xf2, 0xf3]));
   }
 }

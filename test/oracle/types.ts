@@ -103,6 +103,9 @@ export function initialFx(): Uint8Array {
   return fx;
 }
 
+/** What a difference is narrowed down to before lines are compared. */
+const BLOCK = 1024;
+
 /** The data window of an engine that runs in this process: set up before a case, compared and restored after it. */
 export class DataWindow {
   readonly #background = background().data;
@@ -126,10 +129,15 @@ export class DataWindow {
   /** The changed lines; afterwards the window holds the background again. */
   leave(): MemoryPatch[] {
     const changed: MemoryPatch[] = [];
-    for (let offset = 0; offset < DATA_SIZE; offset += LINE) {
-      if (this.#same(offset)) continue;
-      changed.push({ offset, bytes: this.#live.slice(offset, offset + LINE) });
-      this.#live.set(this.#before.subarray(offset, offset + LINE), offset);
+    if (!this.#same(0, DATA_SIZE)) {
+      for (let block = 0; block < DATA_SIZE; block += BLOCK) {
+        if (this.#same(block, BLOCK)) continue;
+        for (let offset = block; offset < block + BLOCK; offset += LINE) {
+          if (this.#same(offset, LINE)) continue;
+          changed.push({ offset, bytes: this.#live.slice(offset, offset + LINE) });
+          this.#live.set(this.#before.subarray(offset, offset + LINE), offset);
+        }
+      }
     }
     for (const { offset, bytes } of this.#patches) {
       const original = this.#background.subarray(offset, offset + bytes.length);
@@ -139,10 +147,8 @@ export class DataWindow {
     return changed;
   }
 
-  #same(offset: number): boolean {
-    for (let i = offset; i < offset + LINE; i++) {
-      if (this.#live[i] !== this.#before[i]) return false;
-    }
-    return true;
+  #same(offset: number, length: number): boolean {
+    const live = this.#live.subarray(offset, offset + length);
+    return Buffer.compare(live, this.#before.subarray(offset, offset + length)) === 0;
   }
 }

@@ -125,6 +125,8 @@ export const FX_COMPARED = (() => {
   return compared;
 })();
 
+const LARGE_AREA = /^(fxsave|fxrstor|fnsave|frstor|fnstenv|fldenv)$/;
+
 type ByteRange = readonly [from: number, to: number];
 
 interface StoredImage {
@@ -161,6 +163,10 @@ export interface Masks {
   readonly result: boolean;
   readonly approximate: boolean;
   readonly transcendental: boolean;
+  /** Low bits of CR2 that are not compared: areas of many bytes are probed in an order that no manual gives. */
+  readonly cr2Bits: bigint;
+  /** x87 tags are not compared after a fault: AMD marks the MMX registers as used before MASKMOVQ stores. */
+  readonly x87AfterFault: boolean;
   /** Bytes of the memory operand at `target` that are left out. */
   readonly target: bigint;
   readonly skipped: readonly ByteRange[];
@@ -171,6 +177,8 @@ export const NO_MASKS: Masks = {
   result: false,
   approximate: false,
   transcendental: false,
+  cr2Bits: 0n,
+  x87AfterFault: false,
   target: 0n,
   skipped: [],
 };
@@ -183,6 +191,8 @@ export function masksOf(form: Form, test: CpuCase, target: bigint): Masks {
     result: undefinedResult(form, test),
     approximate: APPROXIMATE.test(mnemonic),
     transcendental: TRANSCENDENTAL.test(mnemonic),
+    cr2Bits: LARGE_AREA.test(mnemonic) ? 64n : /^v?maskmov(q|dqu)/.test(mnemonic) ? 12n : 0n,
+    x87AfterFault: mnemonic === 'maskmovq',
     target,
     skipped: STORED_IMAGES.find((image) => image.mnemonics.includes(mnemonic))?.skipped ?? [],
   };
