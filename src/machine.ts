@@ -57,6 +57,8 @@ export class Board {
   readonly debugConsole: DebugConsole;
   readonly pci: PciBus;
   readonly cpu: Cpu;
+  /** Called when an interrupt for the processor appears: a sleeping host has to wake. */
+  onWake: () => void = () => {};
   /** Guest TSC = clock + this (nanoseconds: the TSC runs at 1 GHz). */
   #tscOffset = 0;
 
@@ -172,8 +174,14 @@ export class Board {
         lapic.acknowledgeNmi();
         cpu.raiseNmi();
       }
+      if (this.interruptPending) this.onWake();
     };
     lapic.enterVirtualWireMode();
+  }
+
+  /** An interrupt or NMI waits for delivery: HLT ends. */
+  get interruptPending(): boolean {
+    return this.cpu.state.get32(STATE.pending) !== 0;
   }
 
   /** Puts the processor where a boot protocol wants it. */
