@@ -8,10 +8,11 @@ import { checkDeclared } from '../test/oracle/declared.ts';
 import { checkDecoder, type DecodeFinding } from '../test/oracle/decode-check.ts';
 import { ENGINE_NAMES, type EngineName, openEngine } from '../test/oracle/engines.ts';
 import { enumerateForms, type FormFilter } from '../test/oracle/forms.ts';
-import { type FuzzReport, fuzz } from '../test/oracle/fuzz.ts';
+import { type Failure, type FuzzReport, fuzz, kindOf } from '../test/oracle/fuzz.ts';
 import { formatRegression } from '../test/oracle/regression.ts';
 import { shrink } from '../test/oracle/shrink.ts';
 import { Silicon } from '../test/oracle/silicon.ts';
+import type { Engine } from '../test/oracle/types.ts';
 import { masksOf } from '../test/oracle/undefined.ts';
 
 const USAGE = `npm run fuzz:cpu -- [options]
@@ -22,7 +23,7 @@ const USAGE = `npm run fuzz:cpu -- [options]
   --features NAMES only rows of these CPUID features ("base": rows without one)
   --mode 64|32     only 64-bit or only 32-bit code
   --engine NAME    interpreter, all (default) or silicon (the oracle against itself)
-  --show N         failures to shrink and print (default 20)
+  --show N         failures of a kind to shrink and print (default 3)
   --table          cases, completions and differences for each form
   --decode N       instead: the decoder against the host, on N mutated instructions
   --declared N     instead: check the flags the opcode tables declare, N inputs a form`;
@@ -36,7 +37,7 @@ const { values } = parseArgs({
     features: { type: 'string' },
     mode: { type: 'string' },
     engine: { type: 'string', default: 'all' },
-    show: { type: 'string', default: '20' },
+    show: { type: 'string', default: '3' },
     table: { type: 'boolean', default: false },
     declared: { type: 'string' },
     decode: { type: 'string' },
@@ -90,6 +91,30 @@ function printDecodeFindings(findings: readonly DecodeFinding[]): void {
   }
 }
 
+/** Shrinks and prints up to `show` failures of each kind, and names the mnemonics of the others. */
+async function printFailures(report: FuzzReport, reference: Engine, show: number): Promise<void> {
+  const kinds = new Map<string, Failure[]>();
+  for (const failure of report.failures) {
+    const kind = `${failure.engine.name} ${kindOf(failure.differences)}`;
+    kinds.set(kind, [...(kinds.get(kind) ?? []), failure]);
+  }
+  for (const [kind, failures] of kinds) {
+    console.log(`\n=== ${kind}: ${failures.map(({ generated }) => generated.form.row.mnemonic).join(' ')}`);
+    for (const failure of failures.slice(0, show)) await printFailure(failure, reference);
+  }
+}
+
+async function printFailure(failure: Failure, reference: Engine): Promise<void> {
+  const { form, id, target } = failure.generated;
+  const small = await shrink(failure, reference);
+  console.log(`\n${failure.engine.name}: ${form.row.opcode} ${form.name} (${id})`);
+  for (const { field, expected, actual } of small.differences) {
+    console.log(`  ${field}: expected ${expected}\n  ${' '.repeat(field.length)}    actual ${actual}`);
+  }
+  const masks = masksOf(form, small.test, target);
+  console.log(formatRegression(`${form.row.mnemonic} ${id}`, small.test, small.expected, masks));
+}
+
 async function main(): Promise<number> {
   if (values.help) {
     console.log(USAGE);
@@ -137,17 +162,7 @@ async function main(): Promise<number> {
       : {}),
   });
   const seconds = (performance.now() - started) / 1000;
-  for (const failure of report.failures.slice(0, count('show', values.show))) {
-    const { form, id, target } = failure.generated;
-    const small = await shrink(failure, reference);
-    console.log(`\n${failure.engine.name}: ${form.row.opcode} ${form.name} (${id})`);
-    for (const { field, expected, actual } of small.differences) {
-      console.log(`  ${field}: expected ${expected}\n  ${' '.repeat(field.length)}    actual ${actual}`);
-    }
-    console.log(
-      formatRegression(`${form.row.mnemonic} ${id}`, small.test, small.expected, masksOf(form, small.test, target)),
-    );
-  }
+  await printFailures(report, reference, count('show', values.show));
   if (values.table) printTable(report);
   const least = Math.min(...[...report.forms.values()].map(({ cases }) => cases));
   console.log(

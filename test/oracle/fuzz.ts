@@ -72,7 +72,7 @@ export async function fuzz(options: FuzzOptions): Promise<FuzzReport> {
         if (found.length === 0) continue;
         count.differences++;
         differences++;
-        const key = `${engine.name} ${generated.form.row.mnemonic} ${fieldKind(found[0]!.field)}`;
+        const key = `${engine.name} ${generated.form.row.mnemonic} ${kindOf(found)}`;
         const failure = { engine, generated, expected: expected[i]!, actual, differences: found };
         if (!failures.has(key)) failures.set(key, failure);
       }
@@ -83,7 +83,13 @@ export async function fuzz(options: FuzzOptions): Promise<FuzzReport> {
   return { cases: done, differences, failures: [...failures.values()], forms: counts };
 }
 
-/** "gpr" for any general register, "memory" for any line: what stays the same when a case is simplified. */
-export function fieldKind(field: string): string {
+/** What stays the same when a case is simplified: the kind of register, or both exceptions without their addresses. */
+export function kindOf(differences: readonly Difference[]): string {
+  const { field, expected, actual } = differences[0]!;
+  if (field === 'outcome') return `outcome: ${withoutAddress(expected)}, not ${withoutAddress(actual)}`;
   return GPR_NAMES.includes(field) ? 'gpr' : field.replace(/[\d ].*$/, '');
+}
+
+function withoutAddress(outcome: string): string {
+  return outcome.replace(/ cr2 .*/, '');
 }

@@ -1,6 +1,6 @@
 /** Makes a failing case smaller: fewer prefixes, plainer operands, nothing that does not matter. */
 import { compare, type Difference } from './compare.ts';
-import { type Failure, fieldKind } from './fuzz.ts';
+import { type Failure, kindOf } from './fuzz.ts';
 import { type CpuCase, type CpuResult, type Engine, initialFx } from './types.ts';
 import { masksOf } from './undefined.ts';
 
@@ -18,12 +18,12 @@ const DROPPABLE = new Set([0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65, 0x67, 0x40]);
 
 export async function shrink(failure: Failure, reference: Engine): Promise<Shrunk> {
   const { engine, generated } = failure;
-  const kind = fieldKind(failure.differences[0]!.field);
+  const kind = kindOf(failure.differences);
   const attempt = async (test: CpuCase): Promise<Shrunk | undefined> => {
     const [[expected], [actual]] = await Promise.all([reference.run([test]), engine.run([test])]);
     const masks = masksOf(generated.form, test, generated.target);
     const differences = compare(masks, expected!, actual!);
-    if (!differences.some(({ field }) => fieldKind(field) === kind)) return undefined;
+    if (differences.length === 0 || kindOf(differences) !== kind) return undefined;
     return { test, expected: expected!, actual: actual!, differences };
   };
   const { expected, actual, differences } = failure;
