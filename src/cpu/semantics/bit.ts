@@ -3,7 +3,7 @@ import { type I32, type I64, i32, i64 } from '../../wasm/expr.ts';
 import { FLAG } from '../decode/types.ts';
 import { STATE, VECTOR } from '../state.ts';
 import type { Semantics, SemanticsContext } from './context.ts';
-import { byStackSegment, linearAddressPlus, NONE, OFF, ON, signExtend, widthOf } from './shared.ts';
+import { byStackSegment, linearAddressPlus, NONE, OFF, ON, signExtend, widthOf, writeIf } from './shared.ts';
 
 type Change = (value: I64, bit: I64) => I64;
 const set: Change = (value, bit) => i64.or(value, bit);
@@ -66,7 +66,7 @@ const scan =
     const { f } = cx;
     const width = cx.width(0);
     const source = f.let(cx.read(1));
-    f.if(i64.ne(source, NONE), () => cx.write(0, position(source)));
+    writeIf(cx, i64.ne(source, NONE), 0, position(source));
     cx.flagsLogic(width, signExtend(width, source));
   };
 export const bsf: Semantics = scan(i64.ctz);

@@ -14,10 +14,12 @@ import {
   RCX,
   RDX,
   RSP,
+  setGprIf,
   signExtend,
   stackLinear,
   top,
   widthOf,
+  writeIf,
   zeroExtend,
 } from './shared.ts';
 
@@ -90,7 +92,7 @@ export const xadd: Semantics = (cx) => {
 
 /**
  * Memory is written in any case. A register that is not to change is not even zero-extended by the 32-bit form
- * (reference CPU; the SDM's pseudocode does not tell), so registers change by branch, not by select.
+ * (reference CPU; the SDM's pseudocode does not tell).
  */
 export const cmpxchg: Semantics = (cx) => {
   const { f } = cx;
@@ -99,16 +101,9 @@ export const cmpxchg: Semantics = (cx) => {
   const expected = f.let(cx.gprS(RAX, width));
   const replacement = f.let(cx.read(1));
   const same = f.let(i64.eq(old, expected));
-  if (cx.kind(0) === 'mem') {
-    cx.commit(0, i64.select(same, replacement, old));
-    f.if(i32.eqz(same), () => cx.setGpr(RAX, old, width));
-  } else {
-    f.if(
-      same,
-      () => cx.commit(0, replacement),
-      () => cx.setGpr(RAX, old, width),
-    );
-  }
+  if (cx.kind(0) === 'mem') cx.commit(0, i64.select(same, replacement, old));
+  else writeIf(cx, same, 0, replacement);
+  setGprIf(cx, i32.eqz(same), RAX, old, width);
   cx.flagsSub(width, expected, old, signExtend(width, i64.sub(expected, old)));
 };
 
@@ -119,10 +114,9 @@ export const cmpxchg8b: Semantics = (cx) => {
   const old = f.let(cx.modify(0));
   const same = f.let(i64.eq(old, join32(cx.gpr(RDX, 4), cx.gpr(RAX, 4))));
   cx.commit(0, i64.select(same, join32(cx.gpr(RCX, 4), cx.gpr(RBX, 4)), old));
-  f.if(i32.eqz(same), () => {
-    cx.setGpr(RAX, old, 4);
-    cx.setGpr(RDX, i64.shrU(old, i64.const(32)), 4);
-  });
+  const differs = f.let(i32.eqz(same));
+  setGprIf(cx, differs, RAX, old, 4);
+  setGprIf(cx, differs, RDX, i64.shrU(old, i64.const(32)), 4);
   cx.flagsSet({ zf: same });
 };
 

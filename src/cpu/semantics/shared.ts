@@ -33,6 +33,17 @@ export function bitAt(value: I64, index: number): I32 {
 /** 1 when `value`, sign-extended, is negative. */
 export const isNegative = (value: I64): I32 => i64.ltS(value, NONE);
 
+/** Sets a register when `condition` holds; else not even the upper half that a 32-bit write clears is touched. */
+export function setGprIf(cx: SemanticsContext, condition: I32, register: number, value: I64, width: Bytes): void {
+  if (width === 4) cx.setGpr(register, i64.select(condition, zeroExtend(4, value), cx.gpr(register)));
+  else cx.setGpr(register, i64.select(condition, value, cx.gpr(register, width)), width);
+}
+/** The same for register operand i. A 32-bit one cannot be read whole, so that its write is a branch. */
+export function writeIf(cx: SemanticsContext, condition: I32, i: number, value: I64): void {
+  if (cx.width(i) === 4) cx.f.if(condition, () => cx.write(i, value));
+  else cx.write(i, i64.select(condition, value, cx.read(i)));
+}
+
 /** Linear addresses have 32 bits outside 64-bit mode (SDM vol. 3, 3.3.1). */
 export const wrapLinear = (cx: SemanticsContext, linear: I64): I64 =>
   cx.facts.mode === 64 ? linear : zeroExtend(4, linear);

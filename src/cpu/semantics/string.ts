@@ -9,7 +9,7 @@ import { FLAG } from '../decode/types.ts';
 import { STRING_RESULT } from '../helpers/string.ts';
 import { STATE } from '../state.ts';
 import type { Bytes, Semantics, SemanticsContext } from './context.ts';
-import { NONE, OFF, ON, RAX, RCX, RDI, RSI, signExtend, widthOf, wrapLinear, zeroExtend } from './shared.ts';
+import { NONE, OFF, ON, RAX, RCX, RDI, RSI, setGprIf, signExtend, widthOf, wrapLinear } from './shared.ts';
 
 /** +width or -width by DF: twice the width is a power of two, so it is DF's bit shifted down. */
 function stepOf(cx: SemanticsContext, width: Bytes): I32 {
@@ -49,15 +49,11 @@ function repeatArguments(cx: SemanticsContext, width: Bytes): readonly [I64, I64
   return [fullMask(addressSize), fullMask(mode === 64 ? 8 : 4), count, stepOf(cx, width)];
 }
 
-/** Moves `register` by `delta`, except where no iteration was done: then not even its upper half changes. */
+/** Moves `register` by `delta`, unless no iteration was done. */
 function settleRegister(cx: SemanticsContext, register: number, delta: I64, done: I32): void {
   const { addressSize, mode } = cx.facts;
-  if (mode !== 64 || addressSize === 8) {
-    advance(cx, register, delta);
-    return;
-  }
-  const moved = zeroExtend(addressSize, i64.add(cx.gpr(register), delta));
-  cx.setGpr(register, i64.select(done, moved, cx.gpr(register)));
+  if (mode !== 64 || addressSize === 8) advance(cx, register, delta);
+  else setGprIf(cx, done, register, i64.add(cx.gpr(register), delta), addressSize);
 }
 
 /**
@@ -132,7 +128,7 @@ export const lods: Semantics = (cx) => {
   const done = f.let(
     cx.call('i32', `repeatLods${width}`, [...span, mask, linearMask, count, step, sourceFlags(cx, 1, width)]),
   );
-  f.if(done, () => cx.setGpr(RAX, cx.state64(STRING_RESULT.b), width));
+  setGprIf(cx, done, RAX, cx.state64(STRING_RESULT.b), width);
   settle(cx, done, step, [RSI]);
   repeatIfLeft(cx);
 };
