@@ -25,7 +25,8 @@ interface Case {
   /** Words added to the command line. */
   append: string;
   initrd?: string;
-  network?: boolean;
+  /** With a network card, by default on PCI. */
+  network?: boolean | 'virtio-net-device';
   memory?: number;
   machine?: readonly string[];
   check: (guest: Guest) => Promise<Details>;
@@ -201,6 +202,14 @@ const CASES: readonly Case[] = [
     ],
     check: full,
   },
+  {
+    name: 'full-mmio',
+    kernel: 'ukl-full',
+    append: `${NO_SMAP} app=ukl`,
+    network: 'virtio-net-device',
+    machine: ['-M', 'microvm,acpi=off', '-device', 'virtio-rng-device'],
+    check: echo,
+  },
   { name: 'full-user', kernel: 'ukl-full', append: 'app=echo-user', network: true, check: echo },
   { name: 'selftest', kernel: 'ukl-selftest', append: 'app=ukl', check: selftest },
   {
@@ -276,7 +285,9 @@ async function runCase(test: Case): Promise<Result> {
         ...['-accel', 'tcg', '-m', String(test.memory ?? 256), '-nodefaults', '-nographic', '-no-reboot'],
         ...['-serial', 'stdio', '-kernel', kernel, '-initrd', initrd],
         ...['-append', `${KERNEL_WORDS} ${test.network ? 'ip=dhcp ' : ''}${test.append}`],
-        ...(test.network ? ['-netdev', forward, '-device', 'virtio-net-pci,netdev=net'] : []),
+        ...(test.network
+          ? ['-netdev', forward, '-device', `${test.network === true ? 'virtio-net-pci' : test.network},netdev=net`]
+          : []),
         ...(test.machine ?? []).map((word) => word.replace('SCRATCH', scratch)),
       ];
       const [cpu, started] = [childCpuSeconds(), performance.now()];
