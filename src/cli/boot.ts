@@ -1,0 +1,103 @@
+import { type FileHandle, open } from 'node:fs/promises';
+import { describeExit } from '../machine/exit.ts';
+import { Machine } from '../machine/machine.ts';
+import type { BootRequest } from './boot-options.ts';
+import { openDrives } from './drives.ts';
+import { UsageError } from './errors.ts';
+import { EXIT_CODE, exitCode } from './exit-codes.ts';
+import { readInput } from './files.ts';
+import { openNetwork } from './network.ts';
+import { progressReporter } from './progress.ts';
+import { openSerial } from './serial.ts';
+import { catchSignals } from './signals.ts';
+import { statsText } from './stats-text.ts';
+
+/** Exit code after the reader of standard output has gone: 128 + SIGPIPE, as a shell shows it. */
+const OUTPUT_CLOSED = 141;
+
+/** `ukl-emu boot`: runs the guest; returns the program's exit code. Rejects with errors of usage and input. */
+export async function boot(request: BootRequest): Promise<number> {
+  let machine: Machine | undefined;
+  /** Set when something other than the guest ends the run. */
+  let ended: number | undefined;
+  const note = (line: string): void => void process.stderr.write(`ukl-emu: ${line}\n`);
+  const end = (code: number): void => {
+    ended ??= code;
+    void machine?.stop();
+  };
+  const signals = catchSignals((code) => {
+    if (machine === undefined) process.exit(code);
+    end(code);
+  });
+  const cleanUp: (() => Promise<void>)[] = [];
+  try {
+    const stats = await openStats(request.stats);
+    if (stats) cleanUp.push(() => stats.close());
+    const [kernel, initrd] = await Promise.all([
+      readInput(request.kernel),
+      request.initrd === undefined ? undefined : readInput(request.initrd),
+    ]);
+    const { drives, close: closeDrives } = await openDrives(request.drives);
+    cleanUp.push(closeDrives);
+    const serial = await openSerial(request.serial, {
+      quit: () => end(EXIT_CODE.ok),
+      outputClosed: () => end(OUTPUT_CLOSED),
+      note,
+    });
+    cleanUp.push(() => serial.close());
+    const net = await openNetwork(request.net);
+    const progress = progressReporter(note);
+    machine = await Machine.create({
+      ...machineOptions(request),
+      kernel,
+      ...(initrd && { initrd }),
+      drives,
+      net,
+      onProgress: progress,
+      // stderr: what a guest writes to the debug console is not its serial output
+      onDebugConsole: (bytes) => process.stderr.write(bytes),
+      timeOriginNs: 0,
+    });
+    serial.connect(machine.serial);
+    const exit = await machine.run();
+    await serial.close();
+    if (stats) await stats.writeFile(`${JSON.stringify(machine.stats(), undefined, 2)}\n`);
+    else if (request.stats === true) process.stderr.write(statsText(machine.stats()));
+    const code = ended ?? exitCode(exit, request.exitOn !== undefined);
+    if (ended === undefined && code !== EXIT_CODE.ok && exit.kind !== 'debug-exit') {
+      const without = exit.kind === 'power-off' ? ' without the --exit-on match' : '';
+      note(`${describeExit(exit)}${without}`);
+    }
+    return code;
+  } finally {
+    signals.release();
+    for (const close of cleanUp.reverse()) await close();
+  }
+}
+
+function machineOptions(request: BootRequest) {
+  const { append, memory, cpu, clock, seed, unpack, engine, exitOn, timeoutMs, debugExit, allowReboot } = request;
+  return {
+    cmdline: append,
+    memory,
+    cpu,
+    clock,
+    unpack,
+    engine,
+    debugExit,
+    allowReboot,
+    ...(seed !== undefined && { seed }),
+    ...(exitOn && { exitOn }),
+    ...(timeoutMs !== undefined && { timeoutMs }),
+  };
+}
+
+/** Opened before the run, so that a bad path does not cost one. */
+async function openStats(target: boolean | string): Promise<FileHandle | undefined> {
+  if (typeof target === 'boolean') return undefined;
+  try {
+    return await open(target, 'w');
+  } catch (error) {
+    throw new UsageError(`--stats=${target}: cannot be written: ${(error as Error).message}; name another file`);
+  }
+}
