@@ -34,6 +34,7 @@ interface Image {
   /** What QEMU or the emulator is to be given with it. */
   initrd?: string;
   commandLine?: string;
+  megabytes?: number;
 }
 
 async function filesBelow(directory: string): Promise<string[]> {
@@ -125,9 +126,10 @@ class Collection {
     const { from, unpacked } = await this.open('debian-installer-12-netboot-amd64');
     const directory = /\/text\/debian-installer\/amd64\//;
     const [linux, initrd] = [/linux$/, /initrd\.gz$/].map((end) => new RegExp(directory.source + end.source));
-    const commandLine = 'console=ttyS0 priority=low';
+    // With less memory it first asks whether to go on.
+    const more = { commandLine: 'console=ttyS0', megabytes: 1024 };
     const name = 'installer.initrd.gz';
-    await this.keep(from, 'installer.vmlinuz', await find(unpacked, linux!, from.name), { initrd: name, commandLine });
+    await this.keep(from, 'installer.vmlinuz', await find(unpacked, linux!, from.name), { initrd: name, ...more });
     await this.keep(from, name, await find(unpacked, initrd!, from.name));
   }
 
