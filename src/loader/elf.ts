@@ -71,6 +71,14 @@ export function parseElf(bytes: Uint8Array, file: string): ElfFile {
   header.body.programs.forEach((program, index) => {
     const name = `program header ${index}`;
     const { type, offset, filesz, memsz, paddr, align } = program;
+    if (type === 'interp') {
+      throw new LoadError({
+        file,
+        field: 'PT_INTERP',
+        problem: 'is a program for an operating system, linked dynamically',
+        remedy: 'name a kernel',
+      });
+    }
     if (type !== 'load' && type !== 'note' && type !== 'tls') return;
     if (offset + filesz > bytes.length) {
       throw new LoadError({

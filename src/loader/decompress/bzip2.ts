@@ -70,14 +70,35 @@ class BitReader {
     return (this.#buffer >>> this.#count) & ((1 << count) - 1);
   }
 
+  /** The next MAX_CODE_LENGTH bits without taking them; zeros stand in for what lies beyond the end. */
+  peek(): number {
+    while (this.#count < MAX_CODE_LENGTH) {
+      this.#buffer = (this.#buffer << 8) | (this.#bytes[this.#offset++] ?? 0);
+      this.#count += 8;
+    }
+    return (this.#buffer >>> (this.#count - MAX_CODE_LENGTH)) & ((1 << MAX_CODE_LENGTH) - 1);
+  }
+
+  /** Takes `count` of the bits that peek has shown. */
+  skip(count: number): void {
+    this.#count -= count;
+    if (this.#offset - (this.#count >> 3) > this.#bytes.length) {
+      throw new DecompressError('the bzip2 data ends early');
+    }
+  }
+
   /** Offset of the first byte of which no bit has been read. */
   alignedOffset(): number {
     return this.#offset - (this.#count >> 3);
   }
 }
 
-/** Canonical Huffman code: for each length the first code, and where its symbols start. */
+/**
+ * Canonical Huffman code, by length: the first bit pattern (filled up to MAX_CODE_LENGTH bits) that is no longer of this
+ * length, and what to add to a code for its index into the symbols.
+ */
 interface HuffmanCode {
+  readonly shortest: number;
   readonly limit: Int32Array;
   readonly base: Int32Array;
   readonly symbols: Uint16Array;
@@ -137,8 +158,8 @@ function readCodes(bits: BitReader, alphabet: number): { codes: HuffmanCode[]; o
 }
 
 function makeCode(lengths: Uint8Array): HuffmanCode {
-  const limit = new Int32Array(MAX_CODE_LENGTH + 2).fill(-1);
-  const base = new Int32Array(MAX_CODE_LENGTH + 2);
+  const limit = new Int32Array(MAX_CODE_LENGTH + 1);
+  const base = new Int32Array(MAX_CODE_LENGTH + 1);
   const symbols = new Uint16Array(MAX_SYMBOLS);
   let next = 0;
   let code = 0;
@@ -149,10 +170,10 @@ function makeCode(lengths: Uint8Array): HuffmanCode {
       symbols[next++] = symbol;
       code++;
     }
-    limit[length] = code - 1;
+    limit[length] = code << (MAX_CODE_LENGTH - length);
     code <<= 1;
   }
-  return { limit, base, symbols };
+  return { shortest: Math.min(...lengths), limit, base, symbols };
 }
 
 /** Decodes Huffman symbols, runs and move-to-front into `links` (low bytes) and counts the bytes; returns their number. */
@@ -206,11 +227,12 @@ function readSymbols(
   }
 }
 
-function readSymbol(bits: BitReader, { limit, base, symbols }: HuffmanCode): number {
-  let code = 0;
-  for (let length = 1; length <= MAX_CODE_LENGTH; length++) {
-    code = (code << 1) | bits.read(1);
-    if (code <= limit[length]!) return symbols[code + base[length]!]!;
+function readSymbol(bits: BitReader, { shortest, limit, base, symbols }: HuffmanCode): number {
+  const pattern = bits.peek();
+  for (let length = shortest; length <= MAX_CODE_LENGTH; length++) {
+    if (pattern >= limit[length]!) continue;
+    bits.skip(length);
+    return symbols[(pattern >> (MAX_CODE_LENGTH - length)) + base[length]!]!;
   }
   throw damaged();
 }

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { parseElf } from '../../../src/loader/elf.ts';
 import { findPvhEntry, isLinux, parseNotes } from '../../../src/loader/elf-notes.ts';
 import { LoadError } from '../../../src/loader/load-error.ts';
-import { type ElfFields, makeElf, makeNote, makePvhNote, PT_LOAD, PT_NOTE, PT_TLS } from './kernels.ts';
+import { type ElfFields, makeElf, makeNote, makePvhNote, PT_INTERP, PT_LOAD, PT_NOTE, PT_TLS } from './kernels.ts';
 
 function failure(bytes: Uint8Array): LoadError | undefined {
   try {
@@ -78,6 +78,7 @@ describe('parseElf', () => {
     ['p_filesz above p_memsz', { programs: [{ ...load, memsz: 8n }] }, 'program header 0 p_memsz'],
     ['p_paddr overflow', { programs: [{ ...load, paddr: 0xffff_ffff_ffff_f000n }] }, 'program header 0 p_paddr'],
     ['p_memsz overflow', { programs: [{ ...load, memsz: 0xffff_ffff_ffff_ffffn }] }, 'program header 0 p_paddr'],
+    ['a dynamically linked program', { programs: [load, { type: PT_INTERP }] }, 'PT_INTERP'],
     ['no PT_LOAD', { programs: [{ type: PT_NOTE }] }, 'PT_LOAD'],
     ['overlap', { programs: [load, { ...load, paddr: 0x100_0010n }] }, 'PT_LOAD'],
     ['entry outside', { entry: 0x42n }, 'e_entry'],

@@ -87,6 +87,7 @@ export interface ElfFields {
 }
 
 export const PT_LOAD = 1;
+export const PT_INTERP = 3;
 export const PT_NOTE = 4;
 export const PT_TLS = 7;
 
