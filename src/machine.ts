@@ -1,6 +1,7 @@
 import type { EntryState } from './boot/entry-state.ts';
 import { PHYSICAL_ADDRESS_BITS, TSC_FREQUENCY } from './cpu/constants.ts';
 import { Cpu, type CpuBus } from './cpu/cpu.ts';
+import type { JitOptions } from './cpu/jit/jit.ts';
 import { STATE } from './cpu/state.ts';
 import type { MsrDevices } from './cpu/system/msr.ts';
 import { SEG } from './cpu/system/processor.ts';
@@ -43,6 +44,9 @@ export interface BoardOptions {
   readonly onReset: () => void;
   /** Port 0xf4 (or another) ends the run with (value << 1) | 1. */
   readonly debugExit: { readonly port: number; readonly onExit: (code: number) => void } | undefined;
+  /** 'interpreter' translates nothing. */
+  readonly engine?: 'auto' | 'interpreter';
+  readonly jit?: JitOptions;
   readonly compile?: (bytes: Uint8Array<ArrayBuffer>) => WebAssembly.Module;
 }
 
@@ -164,6 +168,8 @@ export class Board {
         apicId: 0,
       },
       bus,
+      ...(options.engine && { engine: options.engine }),
+      ...(options.jit && { jit: options.jit }),
       ...(options.compile && { compile: options.compile }),
     });
     this.cpu = cpu;

@@ -6,6 +6,7 @@ import { formKey } from './interpreter/form.ts';
 import { FormTable } from './interpreter/form-table.ts';
 import type { HandlerSource } from './interpreter/handlers.ts';
 import { HOT_ENCODINGS } from './interpreter/hot-forms.ts';
+import { Jit, type JitHost, type JitOptions } from './jit/jit.ts';
 import { SEMANTICS } from './semantics/index.ts';
 import { SYSTEM_OPERATIONS } from './semantics/system-operations.ts';
 import { COUNTER, DYNAMIC_BASE, EXIT, STATE, VECTOR } from './state.ts';
@@ -40,6 +41,9 @@ export interface CpuOptions {
   readonly cpuid: CpuidOptions;
   readonly bus: CpuBus;
   /** Compiles the core; the embedder may pin V8's baseline tier around it. */
+  /** 'interpreter' translates nothing. */
+  readonly engine?: 'auto' | 'interpreter';
+  readonly jit?: JitOptions;
   readonly compile?: (bytes: Uint8Array<ArrayBuffer>) => WebAssembly.Module;
 }
 /** Why `run` came back. */
@@ -72,6 +76,7 @@ export class Cpu {
   readonly #system: SystemContext;
   readonly #ramSize: number;
   readonly #forms: FormTable;
+  readonly jit: Jit | undefined;
   #retired = 0;
   #nmi = false;
   #stop = false;
@@ -141,6 +146,21 @@ export class Cpu {
       watchPage: (page) => this.#core.dropWriteMappings(page),
       forgetLookups: () => this.#core.bumpGeneration(),
     });
+    if (options.engine !== 'interpreter') {
+      const host: JitHost = {
+        memory: state,
+        ram: new Uint8Array(options.ram.buffer, 0, options.ramSize),
+        cache: this.codeCache,
+        table,
+        imports,
+        semantics: SEMANTICS,
+        allocateSlot: () => forms.allocateSlot(),
+        importHelper,
+        decode,
+        fetchPage: (linear) => this.#core.fetchPage(linear),
+      };
+      this.jit = new Jit(host, options.jit);
+    }
     state.set32(STATE.codePages, codePages);
     state.set64(STATE.ramLow, BigInt(options.ramLow));
     state.set64(STATE.ramSize, BigInt(options.ramSize));
@@ -236,6 +256,7 @@ export class Cpu {
         state.i32[STATE.shadow >> 2] = shadow ? -2 : -1;
         return { kind: 'budget' };
       }
+      this.jit?.poll();
       const stepping = (state.get32(STATE.eflags) & EFLAGS.tf) !== 0;
       const slice = shadow || stepping ? 1 : left;
       this.#retired = this.retired;

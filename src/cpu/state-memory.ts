@@ -28,10 +28,10 @@ export class StateMemory {
   get used(): number {
     return this.#free;
   }
-  /** Zeroed space, 16-byte aligned; grows the memory by a quarter or 4 MiB at least. */
-  allocate(bytes: number): number {
-    const at = this.#free;
-    this.#free = (at + bytes + 15) & ~15;
+  /** Zeroed space, aligned to `align` (a power of two); grows the memory by a quarter or 4 MiB at least. */
+  allocate(bytes: number, align = 16): number {
+    const at = (this.#free + align - 1) & -align;
+    this.#free = at + bytes;
     const size = this.u8.length;
     if (this.#free > size) {
       const wanted = Math.max(this.#free - size, size >> 2, 4 << 20);

@@ -88,6 +88,8 @@ export const STATE = {
   singleStep: 576,
   /** Linear address after the instruction that called a system operation. */
   nextIp: 584,
+  /** Samples written to PROFILE so far (i32, wraps). */
+  profileCount: 592,
   // --- segment registers: selector and attributes, by segment number (u32 each, 6 segments, then LDTR, TR)
   selector: 640,
   /** Descriptor attributes as in bits 55:40 of the descriptor (access byte | flags << 8), u32 each. */
@@ -142,7 +144,13 @@ export const ACCESS = {
   /** a supervisor access that may touch user pages */ userPages: 0x100,
 } as const;
 /** Flags argument of the slow paths: width in bytes | these. */
-export const SLOW = { stack: 0x100 } as const;
+export const SLOW = {
+  stack: 0x100,
+  /** Called from translated code: anything but plain RAM is left to the interpreter (STATE.fault = BAIL). */
+  bail: 0x200,
+} as const;
+/** In STATE.fault: no fault, but translated code must leave this instruction to the interpreter. */
+export const BAIL = 0x4000_0000;
 /** A physical page that holds decoded or translated code: bitmap of 64-byte granules, then a record per byte offset. */
 export const CODE_PAGE = {
   granules: 0,
@@ -205,8 +213,16 @@ export const JUMP_CACHE = {
   key: 8,
   record: 12,
 } as const;
+/** Ring of sampled branch targets: record u32, lookup key u32, page base i64. */
+export const PROFILE = {
+  base: JUMP_CACHE.base + JUMP_CACHE.entries * JUMP_CACHE.entrySize,
+  entries: 1024,
+  entrySize: 16,
+  /** Every how many taken branches of the interpreter one is sampled. */
+  period: 32,
+} as const;
 /** From here on memory 0 is handed out at run time: code-page tables, then decoded records. */
-export const DYNAMIC_BASE = JUMP_CACHE.base + JUMP_CACHE.entries * JUMP_CACHE.entrySize;
+export const DYNAMIC_BASE = PROFILE.base + PROFILE.entries * PROFILE.entrySize;
 
 /** One decoded instruction as the interpreter reads it (32 bytes). */
 export const RECORD = {
@@ -251,4 +267,6 @@ export const EXIT = {
   system: 7,
   /** A REP instruction ran out of budget in the middle: STATE.ip is the same instruction. */
   repeat: 8,
+  /** Translated code has come to an instruction that the interpreter must do: STATE.ip. */
+  interpret: 9,
 } as const;

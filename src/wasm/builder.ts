@@ -146,6 +146,14 @@ export class FunctionBuilder implements Callable {
     this.code.byte(0x21);
     this.code.u32(index);
   }
+  /** Sets several locals at once: every value is evaluated before the first local changes. */
+  setAll(parts: readonly (readonly [index: number, value: Expr])[]): void {
+    for (const [, value] of parts) this.emit(value);
+    for (let i = parts.length - 1; i >= 0; i--) {
+      this.code.byte(0x21);
+      this.code.u32(parts[i]![0]);
+    }
+  }
   /** The value of `value`, also kept in local `index`. */
   tee<T extends ValType>(index: number, value: Expr<T>): Expr<T> {
     return new Expr(value.type, 0x22, value, undefined, undefined, index);
@@ -336,6 +344,18 @@ export class FunctionBuilder implements Callable {
     }
     code.byte(op);
     if (op >= 0x28 && op <= 0x35) this.#memarg(e.lo, e.hi);
+  }
+
+  /** Emits statements in front of everything emitted so far (a prologue that depends on what the body used). */
+  prepend(body: () => void): void {
+    const rest = this.code.view().slice();
+    const later = { calls: this.calls.splice(0), hints: this.hints.splice(0) };
+    this.code.length = 0;
+    body();
+    const shift = this.code.length;
+    this.code.append(rest);
+    for (const c of later.calls) this.calls.push({ ...c, offset: c.offset + shift });
+    for (const h of later.hints) this.hints.push({ ...h, offset: h.offset + shift });
   }
 
   #memarg(offset: number, memory: number): void {

@@ -87,6 +87,8 @@ export abstract class Driver implements SemanticsContext {
   readonly f: FunctionBuilder;
   readonly facts: StaticFacts;
   readonly unlikely: Hint = 'unlikely';
+  /** Extra SLOW bits of this driver's slow paths. */
+  protected readonly slowBits: number = 0;
   protected readonly d: DecodedInstruction;
   readonly #lookup: (name: string) => Callable;
   readonly #linear = new Map<number, I64>();
@@ -197,6 +199,11 @@ export abstract class Driver implements SemanticsContext {
       return;
     }
     const { f } = this;
+    // translated code has left already unless the write goes straight to RAM
+    if (this.slowBits & SLOW.bail) {
+      rawStore(f, width, host, value);
+      return;
+    }
     const v = f.let(value);
     f.if(
       i32.eq(host, i32.const(-1)),
@@ -241,7 +248,7 @@ export abstract class Driver implements SemanticsContext {
     return { entry, hit: i64.eq(i64.load(entry, offset + TLB.tag), page) };
   }
   #slowFlags(width: number, stack: I32): I32 {
-    return i32.or(i32.const(width), i32.mul(stack, i32.const(SLOW.stack)));
+    return i32.or(i32.const(width | this.slowBits), i32.shl(stack, i32.const(8)));
   }
   #load(width: Bytes, linear: I64, stack: I32, signed: boolean): I64 {
     const { f } = this;
@@ -293,7 +300,7 @@ export abstract class Driver implements SemanticsContext {
     f.if(
       i32.eqz(hit),
       () => {
-        f.callVoid(this.helper('probeWriteSlow'), [at, i32.const(width | (stack ? SLOW.stack : 0))]);
+        f.callVoid(this.helper('probeWriteSlow'), [at, this.#slowFlags(width, i32.const(stack ? 1 : 0))]);
         this.checkFault();
       },
       undefined,

@@ -1,7 +1,15 @@
 import { HELPERS as ARITHMETIC } from './arith.ts';
 import type { HelperDefinition } from './definition.ts';
+import { FLOAT_HELPERS } from './float.ts';
+import { FLOAT_CORE_HELPERS } from './float-core.ts';
 import { HELPERS as STRING } from './string.ts';
 import { VECTOR_HELPERS } from './vector.ts';
 
 /** Helpers of the instruction set, compiled into the core. */
-export const SEMANTIC_HELPERS: readonly HelperDefinition[] = [...ARITHMETIC, ...STRING, ...VECTOR_HELPERS];
+export const SEMANTIC_HELPERS: readonly HelperDefinition[] = [
+  ...ARITHMETIC,
+  ...STRING,
+  ...VECTOR_HELPERS,
+  ...FLOAT_CORE_HELPERS,
+  ...FLOAT_HELPERS,
+];

@@ -2,7 +2,7 @@ import type { CodeMode, DecodedInstruction, DecodeFailure, OpcodeRow } from '../
 import { CODE_PAGE, RECORD } from '../state.ts';
 import type { StateMemory } from '../state-memory.ts';
 import type { FormTable, StackSize } from './form-table.ts';
-import { PSEUDO } from './handlers.ts';
+import { PSEUDO, PSEUDO_COUNT } from './handlers.ts';
 import { writeRecord } from './records.ts';
 
 export type Decode = (bytes: Uint8Array, at: number, end: number, mode: CodeMode) => DecodedInstruction | DecodeFailure;
@@ -73,6 +73,10 @@ export class CodeCache {
   readonly #undefinedNames = new Map<string, number>();
   /** Name of each undefined instruction by the number its record passes. */
   readonly undefinedNames: string[] = [];
+  /** A page's records are dropped. */
+  onDrop: ((ramPage: number) => void) | undefined;
+  /** The RAM page whose records a chunk holds. */
+  readonly #chunkOwners = new Map<number, number>();
   invalidations = 0;
   decodedInstructions = 0;
 
@@ -118,7 +122,7 @@ export class CodeCache {
       }
     }
     const extra = ending === 'cross' ? 3 : 1;
-    let record = this.#reserve(page, (run.length + extra) * RECORD.size);
+    let record = this.#reserve(ramPage, page, (run.length + extra) * RECORD.size);
     const map = (page.table + CODE_PAGE.map) / 4;
     for (const { d, offset: o, handler } of run) {
       writeRecord(memory, record, d, handler, o);
@@ -155,6 +159,62 @@ export class CodeCache {
   clear(): void {
     for (const [page, info] of this.#pages) this.#drop(page, info);
     this.#host.forgetLookups();
+  }
+
+  // ---- for the JIT
+
+  /** The RAM page a record belongs to, or undefined when it was dropped. */
+  pageOfRecord(record: number): number | undefined {
+    return this.#chunkOwners.get(record & -CHUNK);
+  }
+  isPseudo(record: number): boolean {
+    return this.#host.memory.u16[(record + RECORD.handler) >> 1]! < PSEUDO_COUNT;
+  }
+  /** Has an instruction been decoded at this offset of a RAM page? */
+  isKnown(ramPage: number, offset: number): boolean {
+    const page = this.#pages.get(ramPage);
+    return page !== undefined && this.#host.memory.u32[(page.table + CODE_PAGE.map) / 4 + offset]! !== 0;
+  }
+  modeOfPage(ramPage: number): { mode: CodeMode; stackSize: StackSize } {
+    return modeOf(this.#host.memory.get32(this.#pages.get(ramPage)!.table + CODE_PAGE.mode));
+  }
+  /** Bytes whose change must be noticed. */
+  watch(ramPage: number, offset: number, length: number): void {
+    const page = this.#pages.get(ramPage);
+    if (page) this.#markGranules(page, offset, length);
+  }
+  /**
+   * Lets the record at `offset` enter a region: it becomes PSEUDO.enter, its instruction moves to a new record followed by
+   * a link back. Returns the record, or undefined when it cannot.
+   */
+  installEntry(ramPage: number, offset: number, slot: number, entry: number): number | undefined {
+    const page = this.#pages.get(ramPage);
+    if (!page) return undefined;
+    const { memory } = this.#host;
+    const record = memory.u32[(page.table + CODE_PAGE.map) / 4 + offset]!;
+    if (record === 0 || this.isPseudo(record)) return undefined;
+    const copy = this.#reserve(ramPage, page, 2 * RECORD.size);
+    this.#moveRecord(record, copy);
+    const following = memory.u16[(record + RECORD.size + RECORD.ipOffset) >> 1]!;
+    this.#writePseudo(copy + RECORD.size, PSEUDO.link, following, record + RECORD.size);
+    this.#writePseudo(record, PSEUDO.enter, offset, slot);
+    memory.set32(record + RECORD.c, entry);
+    memory.set32(record + RECORD.a, copy);
+    return record;
+  }
+  /** Undoes installEntry; the copy stays behind, for pointers to it may be in use. */
+  removeEntry(record: number): void {
+    const { memory } = this.#host;
+    if (memory.u16[(record + RECORD.handler) >> 1] !== PSEUDO.enter) return;
+    this.#moveRecord(memory.get32(record + RECORD.a), record);
+  }
+  /** Copies a record; pointers to its own immediate follow it. */
+  #moveRecord(from: number, to: number): void {
+    const { memory } = this.#host;
+    memory.u8.copyWithin(to, from, from + RECORD.size);
+    for (const field of [RECORD.a, RECORD.b]) {
+      if (memory.get32(to + field) === from + RECORD.imm) memory.set32(to + field, to + RECORD.imm);
+    }
   }
 
   #decodeOne(
@@ -253,10 +313,11 @@ export class CodeCache {
     }
     return page;
   }
-  #reserve(page: CodePage, bytes: number): number {
+  #reserve(ramPage: number, page: CodePage, bytes: number): number {
     if (page.end - page.next < bytes) {
-      const chunk = this.#freeChunks.pop() ?? this.#host.memory.allocate(CHUNK);
+      const chunk = this.#freeChunks.pop() ?? this.#host.memory.allocate(CHUNK, CHUNK);
       page.chunks.push(chunk);
+      this.#chunkOwners.set(chunk, ramPage);
       page.next = chunk;
       page.end = chunk + CHUNK;
     }
@@ -279,7 +340,9 @@ export class CodeCache {
   #drop(ramPage: number, page: CodePage): void {
     const { memory, codePages } = this.#host;
     this.invalidations++;
+    this.onDrop?.(ramPage);
     this.#pages.delete(ramPage);
+    for (const chunk of page.chunks) this.#chunkOwners.delete(chunk);
     memory.set32(codePages + ramPage * 4, 0);
     this.#freeTables.push(page.table);
     this.#freeChunks.push(...page.chunks);

@@ -40,6 +40,12 @@ export class FormTable {
   get size(): number {
     return this.#handlers.size;
   }
+  /** A fresh slot of the table, for a handler or a translated region. */
+  allocateSlot(): number {
+    const index = this.#next++;
+    if (index >= this.#table.length) this.#table.grow(Math.max(256, this.#table.length >> 1));
+    return index;
+  }
   /** The handler's number, or undefined when nobody wrote the instruction's semantics. */
   handlerFor(d: DecodedInstruction, stackSize: StackSize): number | undefined {
     const key = formKey(d, stackSize);
@@ -49,8 +55,7 @@ export class FormTable {
     if (!semantics) return undefined;
     const bytes = buildHandlerModule({ example: d, stackSize, semantics }, this.#importHelper);
     const exports = this.#instantiate(bytes);
-    const index = this.#next++;
-    if (index >= this.#table.length) this.#table.grow(Math.max(256, index - this.#table.length + 1));
+    const index = this.allocateSlot();
     this.#table.set(index, exports['handler']);
     this.#handlers.set(key, index);
     return index;

@@ -3,7 +3,7 @@ import { type Callable, type I32, type I64, i32, i64 } from '../../wasm/expr.ts'
 import { ModuleBuilder } from '../../wasm/module.ts';
 import type { DecodedInstruction } from '../decode/types.ts';
 import type { Semantics } from '../semantics/context.ts';
-import { EXIT, RECORD, STATE, VECTOR } from '../state.ts';
+import { EXIT, PROFILE, RECORD, STATE, VECTOR } from '../state.ts';
 import { type HandlerExits, InterpreterContext } from './context.ts';
 
 /** One form to be made into code: an example of it and its meaning. */
@@ -21,8 +21,10 @@ export const PSEUDO = {
   link: 1,
   /** The next record's instruction crosses into the page whose RAM page number is in `imm`: check that it still does. */
   cross: 2,
+  /** A translated region starts here: table index in `imm`, entry number in `c`; the instruction's own record in `a`. */
+  enter: 3,
 } as const;
-export const PSEUDO_COUNT = 3;
+export const PSEUDO_COUNT = 4;
 
 function emitInstruction(
   f: FunctionBuilder,
@@ -81,6 +83,8 @@ export function buildRunLoop(
   const handlerType = m.type(['i32'], ['i32']);
   const record = f.newLocal('i32');
   const code = f.newLocal('i32');
+  const sample = f.newLocal('i32');
+  f.set(sample, i32.const(PROFILE.period));
   const rec = f.get('i32', record);
   const budget = i32.load(ZERO, STATE.budget);
   const recordIp = (): I64 => i64.add(i64.load(ZERO, STATE.pageBase), i64.extendU(i32.load16U(rec, RECORD.ipOffset)));
@@ -89,6 +93,28 @@ export function buildRunLoop(
     const leave = (exitCode: number): void => {
       f.set(code, i32.const(exitCode));
       f.br(left);
+    };
+    /** Now and then notes where a taken branch went, for the choice of what to translate. */
+    const profile = (): void => {
+      f.set(sample, i32.sub(f.get('i32', sample), i32.const(1)));
+      f.if(
+        i32.eqz(f.get('i32', sample)),
+        () => {
+          f.set(sample, i32.const(PROFILE.period));
+          f.scope(() => {
+            const n = f.let(i32.load(ZERO, STATE.profileCount));
+            const at = f.let(
+              i32.add(i32.shl(i32.and(n, i32.const(PROFILE.entries - 1)), i32.const(4)), i32.const(PROFILE.base)),
+            );
+            f.store32(at, rec);
+            f.store32(at, i32.load(ZERO, STATE.lookupKey), 4);
+            f.store64(at, i64.load(ZERO, STATE.pageBase), 8);
+            f.store32(ZERO, i32.add(n, i32.const(1)), STATE.profileCount);
+          });
+        },
+        undefined,
+        'unlikely',
+      );
     };
     /** Sets `record` for STATE.ip, or leaves. */
     const enter = (next: Label): void => {
@@ -136,6 +162,7 @@ export function buildRunLoop(
                     known,
                     () => {
                       f.set(record, known);
+                      profile();
                       f.br(next);
                     },
                     undefined,
@@ -180,6 +207,18 @@ export function buildRunLoop(
                   leave(EXIT.decode);
                 });
               },
+              () => {
+                f.store32(ZERO, i32.add(budget, i32.const(1)), STATE.budget);
+                f.set(code, f.callIndirect('i32', handlerType, i32.load(rec, RECORD.imm), [i32.load(rec, RECORD.c)]));
+                f.brIf(jumped, i32.eq(f.get('i32', code), i32.const(EXIT.jump)), 'likely');
+                f.if(i32.ne(f.get('i32', code), i32.const(EXIT.interpret)), () => f.br(left));
+                // one instruction for the interpreter: its own record, not the entry that stands in for it
+                f.block((found) => enter(found));
+                f.if(i32.eq(i32.load16U(rec, RECORD.handler), i32.const(PSEUDO.enter)), () =>
+                  f.set(record, i32.load(rec, RECORD.a)),
+                );
+                f.br(next);
+              },
               ...hot.map((source) => () => {
                 emitInstruction(f, rec, source, lookup, exits);
                 advance();
@@ -199,7 +238,9 @@ export function buildRunLoop(
             f.br(next);
           });
         });
-        enter(next);
+        f.block((entered) => enter(entered));
+        profile();
+        f.br(next);
       });
       // nothing was changed: the instruction is not counted
       f.store32(ZERO, i32.add(budget, i32.const(1)), STATE.budget);

@@ -1,7 +1,7 @@
 import { type FunctionBuilder, ZERO } from '../../wasm/builder.ts';
 import { type Callable, type I32, type I64, i32, i64 } from '../../wasm/expr.ts';
 import type { HelperDefinition } from '../helpers/definition.ts';
-import { ACCESS, CODE_PAGE, COUNTER, STATE, TLB } from '../state.ts';
+import { ACCESS, BAIL, CODE_PAGE, COUNTER, SLOW, STATE, TLB } from '../state.ts';
 import { count } from './walk.ts';
 
 /**
@@ -27,6 +27,26 @@ function fillTlb(f: FunctionBuilder, linear: I64, ram: I64, tableCell: number): 
 }
 const codePageOf = (ram: I32): I32 =>
   i32.load(i32.add(i32.load(ZERO, STATE.codePages), i32.shl(i32.shrU(ram, i32.const(12)), i32.const(2))));
+
+/** Translated code leaves an access to the interpreter when `condition` holds: returns from the slow path. */
+function bailIf(f: FunctionBuilder, flags: I32, condition: I32): void {
+  f.if(i32.and(i32.ne(i32.and(flags, i32.const(SLOW.bail)), i32.const(0)), condition), () => {
+    f.store32(ZERO, i32.const(BAIL), STATE.fault);
+    f.return(f.results.length > 0 ? i64.const(0) : undefined);
+  });
+}
+const outsideRam = (ram: I64): I32 => i64.ltS(ram, i64.const(0));
+
+/** Does the RAM page of a physical address hold code? (0 outside RAM.) */
+function holdsCode(f: FunctionBuilder, h: Lookup, phys: I64): I32 {
+  const ram = f.let(f.call('i64', h('physToRam'), [phys]));
+  return f.choose(
+    'i32',
+    outsideRam(ram),
+    () => i32.const(0),
+    () => i32.ne(codePageOf(i32.wrap(ram)), i32.const(0)),
+  );
+}
 
 const crosses = (linear: I64, width: I32): I32 =>
   i32.gtU(i32.add(i32.and(i32.wrap(linear), i32.const(0xfff)), width), i32.const(4096));
@@ -146,6 +166,8 @@ function translateCrossing(
   f.if(i64.eq(first, NOWHERE), () => f.return(f.results.length > 0 ? i64.const(0) : undefined));
   const second = f.let(f.call('i64', h('translate'), [end, access, flags]));
   f.if(i64.eq(second, NOWHERE), () => f.return(f.results.length > 0 ? i64.const(0) : undefined));
+  const ram = (phys: I64): I64 => f.call('i64', h('physToRam'), [phys]);
+  bailIf(f, flags, i32.or(outsideRam(ram(first)), outsideRam(ram(second))));
   return { first, second };
 }
 const nextPage = (linear: I64): I64 => i64.add(pageOf(linear), i64.const(4096));
@@ -201,6 +223,7 @@ const loadSlow: HelperDefinition = {
     const phys = f.let(f.call('i64', h('translate'), [linear, dataAccess(), flags]));
     f.if(i64.eq(phys, NOWHERE), () => f.return(i64.const(0)));
     const ram = f.let(f.call('i64', h('physToRam'), [phys]));
+    bailIf(f, flags, outsideRam(ram));
     f.if(i64.geS(ram, i64.const(0)), () => fillTlb(f, linear, ram, STATE.tlbRead));
     f.result(f.call('i64', h('physLoad'), [phys, width]));
   },
@@ -218,6 +241,8 @@ const storeSlow: HelperDefinition = {
     count(f, COUNTER.tlbMisses);
     f.if(crosses(linear, width), () => {
       const pages = translateCrossing(f, h, linear, flags, dataAccess(ACCESS.write));
+      bailIf(f, flags, holdsCode(f, h, pages.first));
+      bailIf(f, flags, holdsCode(f, h, pages.second));
       eachByte(f, linear, width, pages, (phys, shift) =>
         f.callVoid(h('physStore'), [phys, i64.shrU(value, shift), i32.const(1)]),
       );
@@ -225,6 +250,8 @@ const storeSlow: HelperDefinition = {
     });
     const phys = f.let(f.call('i64', h('translate'), [linear, dataAccess(ACCESS.write), flags]));
     f.if(i64.eq(phys, NOWHERE), () => f.return());
+    bailIf(f, flags, outsideRam(f.call('i64', h('physToRam'), [phys])));
+    bailIf(f, flags, holdsCode(f, h, phys));
     f.callVoid(h('fillWrite'), [linear, phys]);
     f.callVoid(h('physStore'), [phys, value, width]);
   },
@@ -261,13 +288,16 @@ const rmwSlow: HelperDefinition = {
     count(f, COUNTER.tlbMisses);
     f.store32(ZERO, i32.const(-1), STATE.rmwHost);
     f.if(crosses(linear, width), () => {
+      bailIf(f, flags, i32.const(1));
       const pages = translateCrossing(f, h, linear, flags, dataAccess(ACCESS.write));
       f.return(crossingLoad(f, h, linear, width, pages));
     });
     const phys = f.let(f.call('i64', h('translate'), [linear, dataAccess(ACCESS.write), flags]));
     f.if(i64.eq(phys, NOWHERE), () => f.return(i64.const(0)));
-    f.callVoid(h('fillWrite'), [linear, phys]);
     const ram = f.let(f.call('i64', h('physToRam'), [phys]));
+    bailIf(f, flags, outsideRam(ram));
+    bailIf(f, flags, holdsCode(f, h, phys));
+    f.callVoid(h('fillWrite'), [linear, phys]);
     f.if(i64.geS(ram, i64.const(0)), () =>
       f.if(i32.eqz(codePageOf(i32.wrap(ram))), () => f.store32(ZERO, i32.wrap(ram), STATE.rmwHost)),
     );

@@ -3,7 +3,18 @@ import { type I64, i32, i64, type V128 } from '../../wasm/expr.ts';
 import { i8x16, i32x4, i64x2, v128 } from '../../wasm/simd.ts';
 import { STATE, VECTOR } from '../state.ts';
 import type { Bytes, Semantics } from './context.ts';
-import { firstSource, isMem, lowVector, parts, scalar64, storeParts, unary, vector, writeParts } from './vector.ts';
+import {
+  firstSource,
+  isMem,
+  lowVector,
+  parts,
+  probeOperand,
+  scalar64,
+  storeParts,
+  unary,
+  vector,
+  writeParts,
+} from './vector.ts';
 import { maskedStore } from './vector-mask.ts';
 
 /** Whole-register moves. `aligned`: the memory operand must be aligned to its size, with VEX too. */
@@ -102,6 +113,8 @@ export const movmskpd: Semantics = signs(i64x2.bitmask, 2);
 const maskedBytes: Semantics = vector((cx) => {
   const count = cx.kind(0) === 'mmx' ? 8 : 16;
   const chosen = i32.and(i8x16.bitmask(cx.readV(1)), i32.const((1 << count) - 1));
+  // which faults a store of nothing takes is left to the implementation: the reference CPU checks the whole operand
+  probeOperand(cx, 2, count);
   maskedStore(cx, 2, 1, [cx.f.let(cx.readV(0))], chosen);
 });
 export const maskmovdqu: Semantics = maskedBytes;

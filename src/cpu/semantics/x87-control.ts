@@ -40,7 +40,10 @@ export const fwait: Semantics = (cx) => {
 export const emms: Semantics = (cx) => {
   const cr0 = cx.state32(STATE.cr0);
   cx.raiseIf(i32.and(cr0, i32.const(4)), VECTOR.ud);
-  waiting((c) => c.setState32(STATE.fpuTag, i32.const(0)))(cx);
+  waiting((c) => {
+    c.setState32(STATE.fpuTag, i32.const(0));
+    c.setState32(STATE.fpuTop, i32.const(0));
+  })(cx);
 };
 
 // ---- FXSAVE, FXRSTOR: 512 bytes (SDM vol. 1, table 10-2)

@@ -1,0 +1,290 @@
+import { type FunctionBuilder, type Label, ZERO } from '../../wasm/builder.ts';
+import { type Callable, type I32, type I64, i32, i64, isConst, type V128 } from '../../wasm/expr.ts';
+import { v128 } from '../../wasm/simd.ts';
+import type { DecodedInstruction, GprOperand, MemOperand } from '../decode/types.ts';
+import { SEGMENT } from '../decode/types.ts';
+import { Driver, factsOf, signExtend, zeroExtend } from '../driver/driver.ts';
+import type { FlagRecord } from '../flags.ts';
+import type { Bytes } from '../semantics/context.ts';
+import { EXIT, SLOW, STATE } from '../state.ts';
+
+/** What all instructions of a region share: guest registers and flags as wasm locals, and the ways out. */
+export interface RegionFrame {
+  readonly f: FunctionBuilder;
+  readonly lookup: (name: string) => Callable;
+  /** Local of each general register. */
+  readonly gpr: readonly number[];
+  /** Registers the region may have changed: written back on the way out. */
+  readonly dirty: Set<number>;
+  readonly used: Set<number>;
+  readonly flags: {
+    readonly op: number;
+    readonly a: number;
+    readonly b: number;
+    readonly r: number;
+    readonly word: number;
+  };
+  /** i64 local: linear address of the start of the page that the region's offsets count from. */
+  readonly base: number;
+  /** i32 local: instructions left. */
+  readonly budget: number;
+  /** i64 local for the address to leave to, i32 local for the EXIT code. */
+  readonly ip: number;
+  readonly code: number;
+  /** i32 local: what a faulting instruction gives back to the budget. */
+  readonly refund: number;
+  /** Leave with `ip` and `code` set. */
+  leave: Label;
+  /** Leave for a fault or because the interpreter must do the instruction: `ip` and `refund` set. */
+  fault: Label;
+  /** TLB tables of the privilege the region was made for. */
+  readonly tlbRead: number;
+  readonly tlbWrite: number;
+  /** The op of the flag record where it is known while emitting. */
+  knownFlags: number | undefined;
+  /** Registers whose upper half is known to be zero at this point. */
+  readonly zeroExtended: Set<number>;
+  /** Goes to a block of the region, or out, at an offset from `base`. */
+  branchTo(offset: number): void;
+}
+
+/** The translator's side of the semantics: operands are constants, registers are locals. */
+export class TranslatorContext extends Driver {
+  protected override readonly slowBits = SLOW.bail;
+  readonly #frame: RegionFrame;
+  /** Offset of the instruction from the frame's base, and how many instructions of its block are not retired before it. */
+  readonly #offset: number;
+  readonly #unretired: number;
+  readonly #flagsDead: boolean;
+  /** Has the instruction ended its block by an unconditional transfer? */
+  ended = false;
+
+  constructor(
+    frame: RegionFrame,
+    d: DecodedInstruction,
+    at: {
+      readonly offset: number;
+      readonly unretired: number;
+      readonly flagsDead: boolean;
+      readonly stackSize: 2 | 4 | 8;
+    },
+  ) {
+    super(frame.f, d, factsOf(d, at.stackSize), frame.lookup);
+    this.#frame = frame;
+    this.#offset = at.offset;
+    this.#unretired = at.unretired;
+    this.#flagsDead = at.flagsDead;
+  }
+
+  // ---- registers
+  #local(index: number): I64 {
+    this.#frame.used.add(index);
+    return this.f.get('i64', this.#frame.gpr[index]!);
+  }
+  #readRegister(index: number, width: Bytes, high: boolean, signed: boolean): I64 {
+    let value = this.#local(index);
+    if (high) value = i64.shrU(value, i64.const(8));
+    if (width === 8) return value;
+    if (signed) return signExtend(width, value);
+    return width === 4 && this.#frame.zeroExtended.has(index) ? value : zeroExtend(width, value);
+  }
+  #writeRegister(index: number, width: Bytes, high: boolean, value: I64): void {
+    const { f } = this;
+    const frame = this.#frame;
+    const local = frame.gpr[index]!;
+    frame.used.add(index);
+    frame.dirty.add(index);
+    if (width === 8) {
+      f.set(local, value);
+      frame.zeroExtended.delete(index);
+      return;
+    }
+    if (width === 4) {
+      f.set(local, isConst(value) ? i64.and(value, i64.const(0xffff_ffff)) : i64.extendU(i32.wrap(value)));
+      frame.zeroExtended.add(index);
+      return;
+    }
+    const shift = high ? 8 : 0;
+    const mask = (width === 2 ? 0xffffn : 0xffn) << BigInt(shift);
+    const part = i64.shl(zeroExtend(width, value), i64.const(shift));
+    f.set(local, i64.or(i64.and(f.get('i64', local), i64.const(~mask)), part));
+  }
+  protected readOperand(i: number, width: Bytes, signed: boolean): I64 {
+    const o = this.d.operands[i]!;
+    if (o.kind === 'gpr') return this.#readRegister(o.index, width, o.high, signed);
+    if (o.kind === 'imm') {
+      if (width === 8) return i64.halves(o.lo, o.hi);
+      const bits = BigInt(width * 8);
+      const value = (BigInt(o.hi) << 32n) | BigInt(o.lo >>> 0);
+      return i64.const(signed ? BigInt.asIntN(Number(bits), value) : BigInt.asUintN(Number(bits), value));
+    }
+    if (o.kind === 'seg') return i64.load32U(ZERO, STATE.selector + o.index * 4);
+    throw new RangeError(`${this.facts.mnemonic}: operand ${i} (${o.kind}) is no integer`);
+  }
+  protected writeOperand(i: number, width: Bytes, value: I64): void {
+    const o = this.d.operands[i] as GprOperand;
+    this.#writeRegister(o.index, width, o.high, value);
+  }
+  registerNumber(i: number): I32 {
+    const o = this.d.operands[i]!;
+    return i32.const('index' in o ? o.index : 0);
+  }
+  protected farImmediate(i: number): { selector: I64; offset: I64 } {
+    const o = this.d.operands[i]!;
+    if (o.kind !== 'far') throw new RangeError('no far pointer');
+    return { selector: i64.const(o.selector), offset: i64.const(o.offset >>> 0) };
+  }
+  gpr(index: number, width: Bytes = 8): I64 {
+    return this.#readRegister(index, width, false, false);
+  }
+  gprS(index: number, width: Bytes = 8): I64 {
+    return this.#readRegister(index, width, false, true);
+  }
+  setGpr(index: number, value: I64, width: Bytes = 8): void {
+    this.#writeRegister(index, width, false, value);
+  }
+
+  // ---- addresses
+  effectiveAddress(i: number): I64 {
+    const m = this.d.operands[i] as MemOperand;
+    let ea = i64.halves(m.dispLo, m.dispHi);
+    if (m.base === 16) ea = i64.add(this.nextLinear(), ea);
+    else if (m.base >= 0) ea = i64.add(this.#local(m.base), ea);
+    if (m.index >= 0) ea = i64.add(i64.shl(this.#local(m.index), i64.const(m.scale)), ea);
+    if (m.addressSize === 8) return ea;
+    return i64.and(ea, i64.const(m.addressSize === 4 ? 0xffff_ffff : 0xffff));
+  }
+  protected computeLinear(i: number): I64 {
+    const m = this.d.operands[i] as MemOperand;
+    const ea = this.effectiveAddress(i);
+    if (this.d.mode !== 64) return i64.and(i64.add(ea, this.segmentBase(m.segment)), i64.const(0xffff_ffff));
+    return m.segment >= SEGMENT.fs ? i64.add(ea, this.segmentBase(m.segment)) : ea;
+  }
+  inStackSegment(i: number): I32 {
+    return i32.const((this.d.operands[i] as MemOperand).segment === SEGMENT.ss ? 1 : 0);
+  }
+
+  // ---- vectors stay in the state
+  #vector(i: number): number {
+    const o = this.d.operands[i]!;
+    if (o.kind === 'vec') return STATE.vec + o.index * 32;
+    if (o.kind === 'mmx') return STATE.fpr + o.index * 16;
+    throw new RangeError(`${this.facts.mnemonic}: operand ${i} (${o.kind}) is no vector`);
+  }
+  protected vectorOperand(i: number, part: 0 | 1): V128 {
+    return v128.load(ZERO, this.#vector(i) + 16 * part);
+  }
+  protected setVectorOperand(i: number, part: 0 | 1, value: V128): void {
+    this.f.storeV128(ZERO, value, this.#vector(i) + 16 * part);
+  }
+  protected vectorLow(i: number, width: Bytes): I64 {
+    const o = this.d.operands[i]!;
+    if (o.kind === 'gpr') return this.#readRegister(o.index, width, false, false);
+    const at = this.#vector(i);
+    return width === 8
+      ? i64.load(ZERO, at)
+      : width === 4
+        ? i64.load32U(ZERO, at)
+        : width === 2
+          ? i64.load16U(ZERO, at)
+          : i64.load8U(ZERO, at);
+  }
+  protected setVectorLow(i: number, width: Bytes, value: I64): void {
+    const at = this.#vector(i);
+    if (width === 8) this.f.store64(ZERO, value, at);
+    else if (width === 4) this.f.store32(ZERO, i32.wrap(value), at);
+    else if (width === 2) this.f.store16(ZERO, i32.wrap(value), at);
+    else this.f.store8(ZERO, i32.wrap(value), at);
+  }
+  xmm(index: number): V128 {
+    return v128.load(ZERO, STATE.vec + index * 32);
+  }
+  setXmm(index: number, value: V128): void {
+    this.f.storeV128(ZERO, value, STATE.vec + index * 32);
+  }
+
+  // ---- flags
+  protected flagRecord(): FlagRecord {
+    const { f } = this;
+    const { flags, knownFlags } = this.#frame;
+    return {
+      known: knownFlags,
+      op: f.get('i32', flags.op),
+      a: f.get('i64', flags.a),
+      b: f.get('i64', flags.b),
+      r: f.get('i64', flags.r),
+      word: f.get('i32', flags.word),
+    };
+  }
+  protected recordFlags(op: number | I32, a?: I64, b?: I64, r?: I64, word?: I32): void {
+    if (this.#flagsDead) return;
+    const { f } = this;
+    const frame = this.#frame;
+    const { flags } = frame;
+    // all parts are evaluated before any is stored: they may read the record that is being replaced
+    const parts: [number, I64 | I32][] = [];
+    if (a) parts.push([flags.a, a]);
+    if (b) parts.push([flags.b, b]);
+    if (r) parts.push([flags.r, r]);
+    if (word) parts.push([flags.word, word]);
+    parts.push([flags.op, typeof op === 'number' ? i32.const(op) : op]);
+    f.setAll(parts);
+    frame.knownFlags = typeof op === 'number' ? op : isConst(op) ? op.lo : undefined;
+  }
+  flagsIf(condition: I32, body: () => void): void {
+    if (isConst(condition)) {
+      if (condition.lo !== 0) body();
+      return;
+    }
+    const before = this.#frame.knownFlags;
+    this.f.if(condition, body);
+    if (this.#frame.knownFlags !== before) this.#frame.knownFlags = undefined;
+  }
+
+  // ---- control
+  #linear(offset: number): I64 {
+    return i64.add(this.f.get('i64', this.#frame.base), i64.const(offset));
+  }
+  protected thisLinear(): I64 {
+    return this.#linear(this.#offset);
+  }
+  protected nextLinear(): I64 {
+    return this.#linear(this.#offset + this.d.length);
+  }
+  jumpRelative(i: number, condition?: I32): void {
+    const o = this.d.operands[i]!;
+    if (o.kind !== 'rel') throw new RangeError('no relative target');
+    const target = this.#offset + this.d.length + o.displacement;
+    if (condition === undefined) {
+      this.#frame.branchTo(target);
+      this.ended = true;
+    } else this.f.if(condition, () => this.#frame.branchTo(target));
+  }
+  jumpAnywhere(linear: I64): void {
+    this.f.set(this.#frame.ip, linear);
+    this.f.set(this.#frame.code, i32.const(EXIT.jump));
+    this.f.br(this.#frame.leave);
+    this.ended = true;
+  }
+  protected exit(code: number, condition?: I32): void {
+    const { f } = this;
+    const frame = this.#frame;
+    const out = (): void => {
+      f.set(frame.ip, this.thisLinear());
+      f.set(frame.refund, i32.const(this.#unretired));
+      if (code !== EXIT.fault) throw new RangeError(`${this.facts.mnemonic}: not for the translator`);
+      f.br(frame.fault);
+    };
+    if (condition === undefined) out();
+    else f.if(condition, out, undefined, 'unlikely');
+  }
+  protected exitWith(_code: I32): void {
+    throw new RangeError(`${this.facts.mnemonic}: not for the translator`);
+  }
+  protected tlbTable(write: boolean): { base: I32; offset: number } {
+    return { base: i32.const(0), offset: write ? this.#frame.tlbWrite : this.#frame.tlbRead };
+  }
+  protected spill(): void {
+    throw new RangeError(`${this.facts.mnemonic}: not for the translator`);
+  }
+}

@@ -1,0 +1,183 @@
+import type { CodeMode, DecodedInstruction, DecodeFailure } from '../decode/types.ts';
+import type { Semantics } from '../semantics/context.ts';
+
+/** One instruction of a block. */
+export interface BlockInstruction {
+  readonly d: DecodedInstruction;
+  /** From the start of the linear page the region was entered in; may be negative or beyond 4096. */
+  readonly offset: number;
+}
+export interface Block {
+  readonly offset: number;
+  readonly instructions: readonly BlockInstruction[];
+  /** Offset after the last instruction. */
+  readonly end: number;
+  /** How control leaves: by the last instruction, by falling through to `end`, or because the interpreter must go on at `end`. */
+  readonly exit: 'transfer' | 'fall' | 'interpret';
+}
+/** Blocks that will become one wasm function. */
+export interface RegionPlan {
+  readonly blocks: readonly Block[];
+  /** Offsets where the region can be entered; the first is the one it was asked for. */
+  readonly entries: readonly number[];
+  /** RAM page of each linear page the region spans, by page number relative to the entry's. */
+  readonly pages: ReadonlyMap<number, number>;
+}
+
+/** What discovery needs of the rest of the CPU. */
+export interface DiscoveryHost {
+  readonly ram: Uint8Array;
+  readonly mode: CodeMode;
+  decode(bytes: Uint8Array, at: number, end: number, mode: CodeMode): DecodedInstruction | DecodeFailure;
+  semantics(mnemonic: string): Semantics | undefined;
+  /** RAM page of the linear page `delta` pages from the entry's, or a negative number. */
+  ramPage(delta: number): number;
+  /** Has the interpreter decoded, and so executed, an instruction here? */
+  isKnown(ramPage: number, offset: number): boolean;
+}
+
+const PAGE = 4096;
+/** Optimising compilation time explodes beyond 300 blocks (docs/architecture.md). */
+export const MAX_BLOCKS = 100;
+const MAX_INSTRUCTIONS = 800;
+const MAX_BLOCK_LENGTH = 100;
+
+/**
+ * Instructions that are left to the interpreter: they end a slice, change modes or mappings, work through JavaScript, or
+ * count iterations as instructions.
+ */
+const INTERPRETED = new Set(
+  (
+    'mov_cr mov_dr clts lmsw smsw rdmsr wrmsr cpuid invlpg invpcid wbinvd invd lgdt lidt sgdt sidt lldt ltr sldt str verr verw lar lsl ' +
+    'mov_seg push_seg pop_seg les lss lds lfs lgs cli sti pushf popf stac clac hlt int int3 int1 into iret jmp_far call_far ret_far ' +
+    'syscall sysret sysenter sysexit swapgs rdfsbase rdgsbase wrfsbase wrgsbase rdtsc rdtscp rdpid rdpmc rdrand rdseed xgetbv xsetbv ' +
+    'in out ins outs fxsave fxrstor xsave xsavec xsaveopt xsaves xrstor xrstors enter bound monitor mwait rdpkru wrpkru ' +
+    'pusha popa movs stos lods cmps scas ud0 ud1 ud2 maskmovdqu maskmovq'
+  ).split(' '),
+);
+export const isTranslatable = (d: DecodedInstruction, host: Pick<DiscoveryHost, 'semantics'>): boolean =>
+  !INTERPRETED.has(d.row.mnemonic) && !d.row.cpl0 && d.rep === 'none' && host.semantics(d.row.mnemonic) !== undefined;
+
+/** Follows hot code from `entry` along direct branches and fall-through, where the interpreter has been. */
+export function discover(host: DiscoveryHost, entry: number): RegionPlan | undefined {
+  const pages = new Map<number, number>();
+  const pageOf = (offset: number): number => {
+    const delta = Math.floor(offset / PAGE);
+    let page = pages.get(delta);
+    if (page === undefined) {
+      page = host.ramPage(delta);
+      pages.set(delta, page);
+    }
+    return page;
+  };
+  const known = (offset: number): boolean => {
+    const page = pageOf(offset);
+    return page >= 0 && host.isKnown(page, offset & (PAGE - 1));
+  };
+  const decodeAt = (offset: number): DecodedInstruction | undefined => {
+    const page = pageOf(offset);
+    if (page < 0) return undefined;
+    const inPage = offset & (PAGE - 1);
+    let decoded = host.decode(host.ram, page * PAGE + inPage, (page + 1) * PAGE, host.mode);
+    if ('kind' in decoded && decoded.kind === 'more') {
+      const next = pageOf(offset + 16);
+      if (next < 0) return undefined;
+      const bytes = new Uint8Array(16);
+      const first = PAGE - inPage;
+      bytes.set(host.ram.subarray(page * PAGE + inPage, (page + 1) * PAGE));
+      bytes.set(host.ram.subarray(next * PAGE, next * PAGE + 16 - first), first);
+      decoded = host.decode(bytes, 0, 16, host.mode);
+    }
+    return 'row' in decoded ? decoded : undefined;
+  };
+
+  const instructions = new Map<number, DecodedInstruction>();
+  const leaders = new Set<number>([entry]);
+  const entries = new Set<number>([entry]);
+  /** Offsets the interpreter must execute. */
+  const interpreted = new Set<number>();
+  const work = [entry];
+  const lead = (offset: number, isEntry: boolean): void => {
+    if (!known(offset)) return;
+    if (isEntry) entries.add(offset);
+    if (leaders.has(offset) || leaders.size >= MAX_BLOCKS) return;
+    leaders.add(offset);
+    work.push(offset);
+  };
+  for (let start = work.shift(); start !== undefined; start = work.shift()) {
+    let at = start;
+    while (!instructions.has(at) && instructions.size < MAX_INSTRUCTIONS) {
+      const d = decodeAt(at);
+      if (d === undefined || !isTranslatable(d, host)) {
+        interpreted.add(at);
+        // what follows will be reached from the interpreter
+        if (d !== undefined && !d.row.ends) lead(at + d.length, true);
+        break;
+      }
+      instructions.set(at, d);
+      const next = at + d.length;
+      const target = d.operands[0]?.kind === 'rel' ? next + d.operands[0].displacement : undefined;
+      if (d.row.ends) {
+        if (d.row.mnemonic === 'call') lead(next, true);
+        else {
+          if (target !== undefined) lead(target, false);
+          if (isConditional(d)) lead(next, false);
+        }
+        break;
+      }
+      at = next;
+    }
+  }
+  const blocks = cutBlocks(leaders, instructions, interpreted);
+  const starts = new Set(blocks.map((b) => b.offset));
+  if (!starts.has(entry)) return undefined;
+  for (const [delta, page] of pages) if (page < 0) pages.delete(delta);
+  const spanned = new Set<number>();
+  for (const b of blocks) {
+    for (let p = Math.floor(b.offset / PAGE); p * PAGE < b.end; p++) spanned.add(p);
+  }
+  for (const delta of pages.keys()) if (!spanned.has(delta)) pages.delete(delta);
+  return { blocks, entries: [...entries].filter((e) => starts.has(e)), pages };
+}
+
+const isConditional = (d: DecodedInstruction): boolean =>
+  d.row.condition !== undefined || d.row.mnemonic.startsWith('loop') || /^j[er]?cxz$/.test(d.row.mnemonic);
+
+/** Straight pieces between leaders, in address order. */
+function cutBlocks(
+  leaders: ReadonlySet<number>,
+  instructions: ReadonlyMap<number, DecodedInstruction>,
+  interpreted: ReadonlySet<number>,
+): Block[] {
+  const blocks: Block[] = [];
+  const pending = [...leaders];
+  const done = new Set<number>();
+  for (let start = pending.shift(); start !== undefined; start = pending.shift()) {
+    if (done.has(start) || !instructions.has(start)) continue;
+    done.add(start);
+    const list: BlockInstruction[] = [];
+    let at = start;
+    let exit: Block['exit'] = 'fall';
+    for (;;) {
+      const d = instructions.get(at);
+      if (d === undefined) {
+        exit = interpreted.has(at) ? 'interpret' : 'fall';
+        break;
+      }
+      if (at !== start && leaders.has(at)) break;
+      if (list.length === MAX_BLOCK_LENGTH) {
+        // a very long block would seldom fit the budget: go on in another
+        pending.push(at);
+        break;
+      }
+      list.push({ d, offset: at });
+      at += d.length;
+      if (d.row.ends) {
+        exit = 'transfer';
+        break;
+      }
+    }
+    blocks.push({ offset: start, instructions: list, end: at, exit });
+  }
+  return blocks.sort((a, b) => a.offset - b.offset);
+}

@@ -1,0 +1,308 @@
+import { type FunctionBuilder, type Label, ZERO } from '../../wasm/builder.ts';
+import { type Callable, i32, i64 } from '../../wasm/expr.ts';
+import type { ModuleBuilder } from '../../wasm/module.ts';
+import { FLAG, type OpcodeRow } from '../decode/types.ts';
+import type { Semantics } from '../semantics/context.ts';
+import { BAIL, EXIT, STATE } from '../state.ts';
+import { type RegionFrame, TranslatorContext } from './context.ts';
+import type { Block, RegionPlan } from './discover.ts';
+
+/** What a region is translated for. */
+export interface TranslationMode {
+  readonly stackSize: 2 | 4 | 8;
+  /** TLB tables (addresses in memory 0) of the privilege. */
+  readonly tlbRead: number;
+  readonly tlbWrite: number;
+  readonly semantics: ReadonlyMap<string, Semantics>;
+  /** Two i64 cells: the lookup key and the base for which the region's pages were last found to be mapped as planned. */
+  readonly validCell: number;
+}
+
+const STATUS = FLAG.cf | FLAG.pf | FLAG.af | FLAG.zf | FLAG.sf | FLAG.of;
+const PAGE = 4096;
+
+/** (entry number) -> EXIT code: one region as a function of module `m`. */
+export function translateRegion(
+  m: ModuleBuilder,
+  name: string,
+  plan: RegionPlan,
+  mode: TranslationMode,
+  importHelper: (m: ModuleBuilder, name: string) => Callable,
+): FunctionBuilder {
+  const f = m.function(name, ['i32'], ['i32']);
+  const lookup = (helper: string): Callable => importHelper(m, helper);
+  const i64s = (n: number): number[] => Array.from({ length: n }, () => f.newLocal('i64'));
+  const none: Label = { depth: 0 };
+  const state = f.newLocal('i32');
+  const frame: RegionFrame = {
+    f,
+    lookup,
+    gpr: i64s(16),
+    dirty: new Set(),
+    used: new Set(),
+    flags: {
+      op: f.newLocal('i32'),
+      a: f.newLocal('i64'),
+      b: f.newLocal('i64'),
+      r: f.newLocal('i64'),
+      word: f.newLocal('i32'),
+    },
+    base: f.newLocal('i64'),
+    budget: f.newLocal('i32'),
+    ip: f.newLocal('i64'),
+    code: f.newLocal('i32'),
+    refund: f.newLocal('i32'),
+    leave: none,
+    fault: none,
+    tlbRead: mode.tlbRead,
+    tlbWrite: mode.tlbWrite,
+    knownFlags: undefined,
+    zeroExtended: new Set(),
+    branchTo: () => {},
+  };
+  const blocks = orderBlocks(plan);
+  const positions = new Map(blocks.map((b, i) => [b.offset, i]));
+  const exitTo = (offset: number, code: number): void => {
+    f.set(frame.ip, i64.add(f.get('i64', frame.base), i64.const(offset)));
+    f.set(frame.code, i32.const(code));
+    f.br(frame.leave);
+  };
+
+  f.block((leave) => {
+    frame.leave = leave;
+    f.block((fault) => {
+      frame.fault = fault;
+      f.loop((top) => {
+        const labels: Label[] = new Array(blocks.length);
+        const emit = (i: number, self: Label | undefined): void => {
+          const block = blocks[i]!;
+          frame.branchTo = (offset) => {
+            const target = positions.get(offset);
+            if (target === undefined) exitTo(offset, EXIT.jump);
+            else if (target > i) f.br(labels[target]!);
+            else if (target === i && self) f.br(self);
+            else {
+              f.set(state, i32.const(target));
+              f.br(top);
+            }
+          };
+          emitBlock(frame, block, mode, exitTo);
+        };
+        const open = (n: number): void => {
+          if (n === 0) {
+            f.block((fallback) => f.brTable(labels, fallback, f.get('i32', state)));
+            f.unreachable();
+            return;
+          }
+          f.block((label) => {
+            labels[n - 1] = label;
+            open(n - 1);
+          });
+          const block = blocks[n - 1]!;
+          if (branchesTo(block, block.offset)) f.loop((self) => emit(n - 1, self));
+          else emit(n - 1, undefined);
+          // every block ends with a branch
+          f.unreachable();
+        };
+        open(blocks.length);
+      });
+      f.unreachable();
+    });
+    // a fault, or an instruction for the interpreter: it and what follows in its block are not retired
+    f.set(frame.budget, i32.add(f.get('i32', frame.budget), f.get('i32', frame.refund)));
+    f.set(frame.code, i32.const(EXIT.fault));
+    f.if(i32.eq(i32.load(ZERO, STATE.fault), i32.const(BAIL)), () => {
+      f.store32(ZERO, i32.const(0), STATE.fault);
+      f.set(frame.code, i32.const(EXIT.interpret));
+    });
+  });
+  emitEpilogue(frame);
+  f.prepend(() => emitPrologue(frame, plan, positions, state, mode));
+  return f;
+}
+
+/** Does block `b` end with a direct branch to `offset`? */
+const branchesTo = (b: Block, offset: number): boolean => {
+  const last = b.instructions.at(-1);
+  const target = last?.d.operands[0];
+  return last !== undefined && target?.kind === 'rel' && last.offset + last.d.length + target.displacement === offset;
+};
+
+/** Reverse postorder from the entries, so that most edges go forward. */
+function orderBlocks(plan: RegionPlan): Block[] {
+  const byOffset = new Map(plan.blocks.map((b) => [b.offset, b]));
+  const seen = new Set<number>();
+  const order: Block[] = [];
+  const visit = (start: number): void => {
+    const stack: { block: Block; next: number[] }[] = [];
+    const enter = (offset: number): void => {
+      const block = byOffset.get(offset);
+      if (!block || seen.has(offset)) return;
+      seen.add(offset);
+      stack.push({ block, next: successors(block) });
+    };
+    enter(start);
+    while (stack.length > 0) {
+      const top = stack.at(-1)!;
+      const next = top.next.shift();
+      if (next === undefined) {
+        order.push(top.block);
+        stack.pop();
+      } else enter(next);
+    }
+  };
+  for (const entry of [...plan.entries].reverse()) visit(entry);
+  for (const b of plan.blocks) visit(b.offset);
+  return order.reverse();
+}
+function successors(b: Block): number[] {
+  if (b.exit === 'fall') return [b.end];
+  if (b.exit === 'interpret') return [];
+  const last = b.instructions.at(-1)!;
+  const out: number[] = [];
+  const target = last.d.operands[0];
+  // the fall-through last in the walk comes first in reverse postorder
+  if (target?.kind === 'rel' && last.d.row.mnemonic !== 'call')
+    out.push(last.offset + last.d.length + target.displacement);
+  if (last.d.row.mnemonic !== 'jmp' && last.d.row.mnemonic !== 'call') out.push(b.end);
+  return out;
+}
+
+function emitBlock(
+  frame: RegionFrame,
+  block: Block,
+  mode: TranslationMode,
+  exitTo: (offset: number, code: number) => void,
+): void {
+  const { f } = frame;
+  const count = block.instructions.length;
+  const budget = f.get('i32', frame.budget);
+  frame.knownFlags = undefined;
+  frame.zeroExtended.clear();
+  if (count > 0) {
+    f.set(frame.budget, i32.sub(budget, i32.const(count)));
+    f.if(
+      i32.ltS(budget, i32.const(0)),
+      () => {
+        f.set(frame.budget, i32.add(budget, i32.const(count)));
+        exitTo(block.offset, EXIT.interpret);
+      },
+      undefined,
+      'unlikely',
+    );
+  }
+  let ended = false;
+  block.instructions.forEach(({ d, offset }, n) => {
+    f.scope(() => {
+      const cx = new TranslatorContext(frame, d, {
+        offset,
+        unretired: count - n,
+        flagsDead: flagsDeadAfter(block, n),
+        stackSize: mode.stackSize,
+      });
+      mode.semantics.get(d.row.mnemonic)!(cx);
+      ended = cx.ended;
+    });
+  });
+  if (ended) return;
+  if (block.exit === 'interpret') exitTo(block.end, EXIT.interpret);
+  else frame.branchTo(block.end);
+}
+
+/** Are all flags that instruction n sets overwritten by the next one that looks at flags, with no way out before it? */
+function flagsDeadAfter(block: Block, n: number): boolean {
+  for (let i = n + 1; i < block.instructions.length; i++) {
+    const { d } = block.instructions[i]!;
+    if (d.row.ends || d.operands.some((o) => o.kind === 'mem') || MAY_LEAVE.has(d.row.mnemonic)) return false;
+    if (readsFlags(d.row)) return false;
+    if (overwritesAll(d.row)) return true;
+  }
+  return false;
+}
+/** Instructions without a memory operand that may fault all the same. */
+const MAY_LEAVE = new Set([
+  'push',
+  'pop',
+  'pushf',
+  'popf',
+  'leave',
+  'div',
+  'idiv',
+  'xlat',
+  'aam',
+  'wait',
+  'fwait',
+  'emms',
+]);
+const readsFlags = (row: OpcodeRow): boolean => ((row.reads ?? 0) | (row.maybe ?? 0)) !== 0;
+const overwritesAll = (row: OpcodeRow): boolean =>
+  (((row.writes ?? 0) | (row.undefined ?? 0)) & STATUS) === STATUS && (row.maybe ?? 0) === 0;
+
+function emitPrologue(
+  frame: RegionFrame,
+  plan: RegionPlan,
+  positions: ReadonlyMap<number, number>,
+  state: number,
+  mode: TranslationMode,
+): void {
+  const { f } = frame;
+  // the entry number tells the block; the page being executed tells the base
+  const entry = f.param('i32', 0);
+  const begin = (offset: number): void => {
+    f.set(state, i32.const(positions.get(offset)!));
+    f.set(frame.base, i64.sub(i64.load(ZERO, STATE.pageBase), i64.const(Math.floor(offset / PAGE) * PAGE)));
+    f.set(frame.ip, i64.const(offset));
+  };
+  begin(plan.entries[0]!);
+  plan.entries.slice(1).forEach((offset, n) => {
+    f.if(i32.eq(entry, i32.const(n + 1)), () => begin(offset));
+  });
+  const refuse = (): void => {
+    f.store64(ZERO, i64.add(f.get('i64', frame.base), f.get('i64', frame.ip)), STATE.ip);
+    f.return(i32.const(EXIT.interpret));
+  };
+  f.if(i32.ne(i32.load(ZERO, STATE.tlbRead), i32.const(mode.tlbRead)), refuse, undefined, 'unlikely');
+  if (plan.pages.size > 1) {
+    const key = i32.load(ZERO, STATE.lookupKey);
+    const stale = i32.or(
+      i32.ne(i32.load(ZERO, mode.validCell), key),
+      i64.ne(i64.load(ZERO, mode.validCell + 8), f.get('i64', frame.base)),
+    );
+    f.if(
+      stale,
+      () => {
+        for (const [delta, page] of plan.pages) {
+          const at = i64.add(f.get('i64', frame.base), i64.const(delta * PAGE));
+          f.if(i32.ne(f.call('i32', frame.lookup('fetchPage'), [at]), i32.const(page)), () => {
+            f.store32(ZERO, i32.const(0), STATE.fault);
+            refuse();
+          });
+        }
+        f.store32(ZERO, key, mode.validCell);
+        f.store64(ZERO, f.get('i64', frame.base), mode.validCell + 8);
+      },
+      undefined,
+      'unlikely',
+    );
+  }
+  f.set(frame.budget, i32.load(ZERO, STATE.budget));
+  for (const n of frame.used) f.set(frame.gpr[n]!, i64.load(ZERO, STATE.gpr + n * 8));
+  f.set(frame.flags.a, i64.load(ZERO, STATE.flagA));
+  f.set(frame.flags.b, i64.load(ZERO, STATE.flagB));
+  f.set(frame.flags.r, i64.load(ZERO, STATE.flagR));
+  f.set(frame.flags.op, i32.load(ZERO, STATE.flagOp));
+  f.set(frame.flags.word, i32.load(ZERO, STATE.flagWord));
+}
+
+function emitEpilogue(frame: RegionFrame): void {
+  const { f } = frame;
+  for (const n of frame.dirty) f.store64(ZERO, f.get('i64', frame.gpr[n]!), STATE.gpr + n * 8);
+  f.store64(ZERO, f.get('i64', frame.flags.a), STATE.flagA);
+  f.store64(ZERO, f.get('i64', frame.flags.b), STATE.flagB);
+  f.store64(ZERO, f.get('i64', frame.flags.r), STATE.flagR);
+  f.store32(ZERO, f.get('i32', frame.flags.op), STATE.flagOp);
+  f.store32(ZERO, f.get('i32', frame.flags.word), STATE.flagWord);
+  f.store32(ZERO, f.get('i32', frame.budget), STATE.budget);
+  f.store64(ZERO, f.get('i64', frame.ip), STATE.ip);
+  f.result(f.get('i32', frame.code));
+}

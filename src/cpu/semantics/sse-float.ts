@@ -1,0 +1,242 @@
+/** Floating-point arithmetic and comparison of SSE to SSE4.1 and AVX (SDM vol. 2). */
+import { f32, f64, type I32, type I64, i32, i64, isConst, type V128 } from '../../wasm/expr.ts';
+import { i32x4, i64x2, v128 } from '../../wasm/simd.ts';
+import { FLOAT_OP, RELATION } from '../helpers/float.ts';
+import { type Format, isDenormal, isNan } from '../helpers/float-core.ts';
+import type { Semantics, SemanticsContext } from './context.ts';
+import {
+  ADD,
+  ADD_SUBTRACT,
+  type Arithmetic,
+  DIVIDE,
+  denormalLanes,
+  either,
+  exactly,
+  type LaneSet,
+  MULTIPLY,
+  noDaz,
+  PD,
+  PS,
+  packed,
+  packedResults,
+  SQUARE_ROOT,
+  SUBTRACT,
+  scalar,
+  scalarSources,
+  sizeOf,
+  sources,
+  writeScalar,
+} from './float-shape.ts';
+import { firstSource, immediate, vector, writeParts } from './vector.ts';
+
+export const addps: Semantics = packed(PS, ADD);
+export const addpd: Semantics = packed(PD, ADD);
+export const addss: Semantics = scalar(PS, ADD);
+export const addsd: Semantics = scalar(PD, ADD);
+export const subps: Semantics = packed(PS, SUBTRACT);
+export const subpd: Semantics = packed(PD, SUBTRACT);
+export const subss: Semantics = scalar(PS, SUBTRACT);
+export const subsd: Semantics = scalar(PD, SUBTRACT);
+export const mulps: Semantics = packed(PS, MULTIPLY);
+export const mulpd: Semantics = packed(PD, MULTIPLY);
+export const mulss: Semantics = scalar(PS, MULTIPLY);
+export const mulsd: Semantics = scalar(PD, MULTIPLY);
+export const divps: Semantics = packed(PS, DIVIDE);
+export const divpd: Semantics = packed(PD, DIVIDE);
+export const divss: Semantics = scalar(PS, DIVIDE);
+export const divsd: Semantics = scalar(PD, DIVIDE);
+export const sqrtps: Semantics = packed(PS, SQUARE_ROOT);
+export const sqrtpd: Semantics = packed(PD, SQUARE_ROOT);
+export const sqrtss: Semantics = scalar(PS, SQUARE_ROOT);
+export const sqrtsd: Semantics = scalar(PD, SQUARE_ROOT);
+export const addsubps: Semantics = packed(PS, ADD_SUBTRACT);
+export const addsubpd: Semantics = packed(PD, ADD_SUBTRACT);
+
+const EVEN32 = [0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27];
+const EVEN64 = [0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23];
+/** Neighbours of a, then neighbours of b. */
+const horizontal = (set: LaneSet, operation: Arithmetic): Semantics =>
+  vector((cx) => {
+    const even = set === PS ? EVEN32 : EVEN64;
+    const odd = even.map((lane) => lane + sizeOf(set.fmt));
+    const pairs = sources(cx, false).map(({ a, b }) => ({
+      a: cx.f.let(v128.shuffle(a, b, even)),
+      b: cx.f.let(v128.shuffle(a, b, odd)),
+    }));
+    writeParts(cx, packedResults(cx, set, operation, pairs));
+  });
+export const haddps: Semantics = horizontal(PS, ADD);
+export const haddpd: Semantics = horizontal(PD, ADD);
+export const hsubps: Semantics = horizontal(PS, SUBTRACT);
+export const hsubpd: Semantics = horizontal(PD, SUBTRACT);
+
+// ---- without rounding: only NaNs and denormals need the helper
+const quietLanes = (set: LaneSet, a: V128, b: V128): I32 => {
+  const ordered = v128.and(set.lanes.eq(a, a), set.lanes.eq(b, b));
+  const denormal = v128.or(denormalLanes(set, a), denormalLanes(set, b));
+  return i32.eqz(v128.anyTrue(v128.not(v128.andnot(ordered, denormal))));
+};
+const quietScalars = (fmt: Format, a: I64, b: I64): I32 => {
+  const special = (x: I64): I32 => i32.or(isNan(fmt, x), isDenormal(fmt, x));
+  return i32.eqz(i32.or(special(a), special(b)));
+};
+const comparing = (
+  set: LaneSet,
+  op: (cx: SemanticsContext) => I32,
+  fast: (cx: SemanticsContext, a: V128, b: V128) => V128 | undefined,
+): Semantics =>
+  vector((cx) => {
+    const { f } = cx;
+    const code = f.let(op(cx));
+    const pairs = sources(cx, false);
+    const exact = (): V128[] => pairs.map(({ a, b }) => cx.call('v128', set.helper, [code, a, b]));
+    const quick = pairs.map(({ a, b }) => fast(cx, a, b)).filter((v) => v !== undefined);
+    if (quick.length < pairs.length) {
+      let results: V128[] = [];
+      exactly(cx, () => {
+        results = exact().map((r) => f.let(r));
+      });
+      writeParts(cx, results);
+      return;
+    }
+    const quiet = pairs.map(({ a, b }) => quietLanes(set, a, b)).reduce((x, y) => i32.and(x, y));
+    writeParts(cx, either(cx, i32.and(noDaz(cx), quiet), quick, exact));
+  });
+const comparingScalar = (
+  set: LaneSet,
+  op: (cx: SemanticsContext) => I32,
+  fast: (cx: SemanticsContext, a: I64, b: I64) => I64 | undefined,
+): Semantics =>
+  vector((cx) => {
+    const { f } = cx;
+    const code = f.let(op(cx));
+    const { a, b } = scalarSources(cx, sizeOf(set.fmt));
+    const exact = (): I64 => cx.call('i64', set.scalarHelper, [code, a, b]);
+    const quick = fast(cx, a, b);
+    if (quick === undefined) {
+      const result = f.newLocal('i64');
+      exactly(cx, () => f.set(result, exact()));
+      writeScalar(cx, sizeOf(set.fmt), f.get('i64', result));
+      return;
+    }
+    const safe = i32.and(noDaz(cx), quietScalars(set.fmt, a, b));
+    writeScalar(cx, sizeOf(set.fmt), either(cx, safe, [quick], () => [exact()])[0]!);
+  });
+const lessScalar = (fmt: Format, a: I64, b: I64): I32 =>
+  fmt.bits === 64
+    ? f64.lt(f64.reinterpret(a), f64.reinterpret(b))
+    : f32.lt(f32.reinterpret(i32.wrap(a)), f32.reinterpret(i32.wrap(b)));
+const equalScalar = (fmt: Format, a: I64, b: I64): I32 =>
+  fmt.bits === 64
+    ? f64.eq(f64.reinterpret(a), f64.reinterpret(b))
+    : f32.eq(f32.reinterpret(i32.wrap(a)), f32.reinterpret(i32.wrap(b)));
+
+const minimum = (set: LaneSet): Semantics =>
+  comparing(
+    set,
+    () => i32.const(FLOAT_OP.minimum),
+    (_cx, a, b) => set.lanes.pmin(b, a),
+  );
+const maximum = (set: LaneSet): Semantics =>
+  comparing(
+    set,
+    () => i32.const(FLOAT_OP.maximum),
+    (_cx, a, b) => set.lanes.pmax(b, a),
+  );
+const minimumScalar = (set: LaneSet): Semantics =>
+  comparingScalar(
+    set,
+    () => i32.const(FLOAT_OP.minimum),
+    (_cx, a, b) => i64.select(lessScalar(set.fmt, a, b), a, b),
+  );
+const maximumScalar = (set: LaneSet): Semantics =>
+  comparingScalar(
+    set,
+    () => i32.const(FLOAT_OP.maximum),
+    (_cx, a, b) => i64.select(lessScalar(set.fmt, b, a), a, b),
+  );
+export const minps: Semantics = minimum(PS);
+export const minpd: Semantics = minimum(PD);
+export const minss: Semantics = minimumScalar(PS);
+export const minsd: Semantics = minimumScalar(PD);
+export const maxps: Semantics = maximum(PS);
+export const maxpd: Semantics = maximum(PD);
+export const maxss: Semantics = maximumScalar(PS);
+export const maxsd: Semantics = maximumScalar(PD);
+
+/** VEX has 32 predicates, legacy encodings eight. */
+const predicate = (cx: SemanticsContext): I32 => {
+  const first = firstSource(cx);
+  return i32.and(immediate(cx, first + 2), i32.const(first === 1 ? 31 : 7));
+};
+const compareCode = (cx: SemanticsContext): I32 =>
+  i32.or(i32.shl(predicate(cx), i32.const(8)), i32.const(FLOAT_OP.compare));
+/** The first eight predicates on operands that are no NaN: EQ LT LE UNORD NEQ NLT NLE ORD. */
+const compareLanes = (set: LaneSet): Semantics =>
+  comparing(set, compareCode, (cx, a, b) => {
+    const known = predicate(cx);
+    if (!isConst(known) || known.lo > 7) return undefined;
+    const { eq, lt, le, ne, gt, ge } = set.lanes;
+    const never = (): V128 => v128.zero();
+    return [eq, lt, le, never, ne, ge, gt, () => v128.not(v128.zero())][known.lo]!(a, b);
+  });
+const compareScalar = (set: LaneSet): Semantics => comparingScalar(set, compareCode, () => undefined);
+export const cmpps: Semantics = compareLanes(PS);
+export const cmppd: Semantics = compareLanes(PD);
+export const cmpss: Semantics = compareScalar(PS);
+export const cmpsd_sse: Semantics = compareScalar(PD);
+
+/** ZF, PF, CF from a relation; OF, SF and AF become 0. */
+function relationFlags(relation: I32): I32 {
+  const bit = (mask: number, flag: number): I32 =>
+    i32.select(i32.and(relation, i32.const(mask)), i32.const(flag), i32.const(0));
+  const below = RELATION.less | RELATION.unordered;
+  const equal = RELATION.equal | RELATION.unordered;
+  return i32.or(i32.or(bit(below, 1), bit(equal, 0x40)), bit(RELATION.unordered, 4));
+}
+const comparison = (set: LaneSet, op: number): Semantics =>
+  vector((cx) => {
+    const { f } = cx;
+    const { fmt } = set;
+    const a = f.let(cx.readLow(0, sizeOf(fmt)));
+    const b = f.let(cx.readLow(1, sizeOf(fmt)));
+    const other = i32.select(equalScalar(fmt, a, b), i32.const(RELATION.equal), i32.const(RELATION.greater));
+    const fast = i32.select(lessScalar(fmt, a, b), i32.const(RELATION.less), other);
+    const safe = i32.and(noDaz(cx), quietScalars(fmt, a, b));
+    const [relation] = either(cx, safe, [fast], () => [
+      i32.wrap(cx.call('i64', set.scalarHelper, [i32.const(op), a, b])),
+    ]);
+    cx.flagsFromWord(relationFlags(relation!));
+  });
+export const ucomiss: Semantics = comparison(PS, FLOAT_OP.unordered);
+export const ucomisd: Semantics = comparison(PD, FLOAT_OP.unordered);
+export const comiss: Semantics = comparison(PS, FLOAT_OP.ordered);
+export const comisd: Semantics = comparison(PD, FLOAT_OP.ordered);
+
+// ---- rounding to integral values
+const splatControl = (set: LaneSet, control: I32): V128 =>
+  set === PS ? i32x4.splat(control) : i64x2.splat(i64.extendU(control));
+const rounding = (set: LaneSet): Semantics =>
+  vector((cx) => {
+    const control = cx.f.let(immediate(cx, 2));
+    const splat = cx.f.let(splatControl(set, control));
+    let results: V128[] = [];
+    const pairs = sources(cx, true);
+    exactly(cx, () => {
+      results = pairs.map(({ b }) => cx.f.let(cx.call('v128', set.helper, [i32.const(FLOAT_OP.round), splat, b])));
+    });
+    writeParts(cx, results);
+  });
+const roundingScalar = (set: LaneSet): Semantics =>
+  vector((cx) => {
+    const { f } = cx;
+    const control = f.let(i64.extendU(immediate(cx, firstSource(cx) + 2)));
+    const { b } = scalarSources(cx, sizeOf(set.fmt));
+    const result = f.newLocal('i64');
+    exactly(cx, () => f.set(result, cx.call('i64', set.scalarHelper, [i32.const(FLOAT_OP.round), control, b])));
+    writeScalar(cx, sizeOf(set.fmt), f.get('i64', result));
+  });
+export const roundps: Semantics = rounding(PS);
+export const roundpd: Semantics = rounding(PD);
+export const roundss: Semantics = roundingScalar(PS);
+export const roundsd: Semantics = roundingScalar(PD);
