@@ -49,7 +49,7 @@ export function compare(masks: Masks, expected: CpuResult, actual: CpuResult): D
   if (expected.rip !== actual.rip) differ('rip', hex(expected.rip), hex(actual.rip));
   const ended = expected.outcome.kind === 'ok';
   const open = ended && masks.result;
-  const flags = RFLAGS_COMPARED & ~(ended ? masks.flags : 0);
+  const flags = RFLAGS_COMPARED & ~(ended ? masks.flags : masks.flagsAfterFault);
   if ((expected.rflags ^ actual.rflags) & flags)
     differ('rflags', describeFlags(expected.rflags & flags), describeFlags(actual.rflags & flags));
   if (expected.fsBase !== actual.fsBase) differ('fsBase', hex(expected.fsBase), hex(actual.fsBase));

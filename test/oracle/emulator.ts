@@ -248,6 +248,18 @@ export class Emulator implements Engine {
     }
   }
 
+  /** Until control has left the case's code or an exception was taken. A REP instruction counts each iteration. */
+  #execute(start: bigint, c: CpuCase): void {
+    const { cpu } = this;
+    const { state } = cpu;
+    const end = start + BigInt(c.code.length);
+    cpu.run(c.lengths?.length ?? 1);
+    for (let i = 0; i < 100_000 && state.get32(STATE.cpl) !== 0 && cpu.ip >= start && cpu.ip < end; i++) {
+      if (c.lengths === undefined && (cpu.ip !== start || !isRepeated(c.code))) break;
+      cpu.run(1);
+    }
+  }
+
   /** The result's registers are views of `results` from `at`. */
   #one(c: CpuCase, results: ArrayBuffer, at: number): CpuResult {
     const { cpu } = this;
@@ -255,14 +267,9 @@ export class Emulator implements Engine {
     this.#place(c);
     this.#window.enter(c.memory);
     this.#enter(c);
-    // a REP instruction counts an iteration as an instruction: run until the address moves
     let outcome: Outcome = { kind: 'ok' };
     const start = cpu.ip;
-    for (let i = 0; i < 100_000; i++) {
-      cpu.run(1);
-      if (state.get32(STATE.cpl) === 0 || cpu.ip !== start || !isRepeated(c.code)) break;
-      if ((p.gpr(1) & (c.mode === 64 ? ~0n : 0xffff_ffffn)) === 0n) break;
-    }
+    this.#execute(start, c);
     let rip = cpu.ip;
     let rflags = p.eflags;
     let rsp = p.gpr(4);

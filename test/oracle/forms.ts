@@ -126,3 +126,55 @@ function widthsOf(
   if (mode === 64 && wide && encoding.ws & 2 && row.size !== 'f64') widths.push('w');
   return widths;
 }
+
+/** Bytes of an operand of this width. */
+export function widthBytes(width: number, operandSize: number, form: Form): number {
+  const vector = form.vexL === 1 ? 32 : 16;
+  switch (width) {
+    case WIDTH.b:
+      return 1;
+    case WIDTH.w:
+      return 2;
+    case WIDTH.d:
+      return 4;
+    case WIDTH.q:
+      return 8;
+    case WIDTH.t:
+      return 10;
+    case WIDTH.dq:
+      return 16;
+    case WIDTH.qq:
+      return 32;
+    case WIDTH.v:
+      return operandSize;
+    case WIDTH.z:
+      return Math.min(operandSize, 4);
+    case WIDTH.y:
+      return form.width === 'w' || (form.encoding.vex && form.vexW === 1) ? 8 : 4;
+    case WIDTH.n:
+      return form.mode === 64 ? 8 : 4;
+    case WIDTH.x:
+      return vector;
+    case WIDTH.h:
+      return vector / 2;
+    case WIDTH.f:
+      return vector / 4;
+    case WIDTH.e:
+      return vector / 8;
+    case WIDTH.p:
+      return operandSize + 2;
+    case WIDTH.s:
+      return form.mode === 64 ? 10 : 6;
+    case WIDTH.a:
+      return operandSize * 2;
+    default:
+      return 0;
+  }
+}
+
+export function operandSizeOf(form: Form): number {
+  if (form.mode === 32) return form.width === '66' ? 2 : 4;
+  if (form.width === 'w') return 8;
+  if (form.width === '66') return 2;
+  return form.row.size === undefined ? 4 : 8;
+}

@@ -2,8 +2,8 @@
 import { compare, type Difference, GPR_NAMES } from './compare.ts';
 import type { Form } from './forms.ts';
 import { type GeneratedCase, generate } from './generate.ts';
+import { generateSequence } from './sequence.ts';
 import type { CpuResult, Engine } from './types.ts';
-import { masksOf } from './undefined.ts';
 
 export interface FuzzOptions {
   readonly forms: readonly Form[];
@@ -13,6 +13,8 @@ export interface FuzzOptions {
   readonly engines: readonly Engine[];
   /** First stream number: case i of the run is stream `first + i`, of form (first + i) mod forms. */
   readonly first?: number;
+  /** Several instructions a case; a case counts for the form of its last one. */
+  readonly sequences?: boolean;
   readonly progress?: (done: number, differences: number) => void;
 }
 
@@ -53,7 +55,9 @@ export async function fuzz(options: FuzzOptions): Promise<FuzzReport> {
     const batch: GeneratedCase[] = [];
     for (let i = start; i < Math.min(start + BATCH, options.cases); i++) {
       const stream = first + i;
-      const generated = generate(forms[stream % forms.length]!, seed, stream);
+      const generated = options.sequences
+        ? generateSequence(forms, seed, stream)
+        : generate(forms[stream % forms.length]!, seed, stream);
       if (generated !== undefined) batch.push(generated);
     }
     const tests = batch.map((generated) => generated.test);
@@ -67,8 +71,7 @@ export async function fuzz(options: FuzzOptions): Promise<FuzzReport> {
       if (expected[i]!.outcome.kind === 'ok') count.ok++;
       for (const [e, engine] of engines.entries()) {
         const actual = answers[e]![i]!;
-        const masks = masksOf(generated.form, generated.test, generated.target);
-        const found = compare(masks, expected[i]!, actual);
+        const found = compare(generated.masks(generated.test), expected[i]!, actual);
         if (found.length === 0) continue;
         count.differences++;
         differences++;

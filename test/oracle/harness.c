@@ -55,7 +55,7 @@ struct patch {
 struct test_case {
     uint8_t flags, mode, code_length, patches;
     uint16_t code_offset, reserved;
-    uint8_t code[16];
+    uint8_t code[64]; /* one instruction, or several in a row */
     uint64_t rflags, fs_base, gs_base;
     uint32_t mxcsr, size; /* size: this structure with its patches */
     uint64_t gpr[16];

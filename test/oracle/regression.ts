@@ -6,7 +6,7 @@ import type { Masks } from './undefined.ts';
 /** What is left out is at rest: registers 0, flags 2, MXCSR 1F80, x87 after FNINIT; results as before the case. */
 export interface Regression {
   readonly name: string;
-  /** Hexadecimal, as are all byte strings here. */
+  /** Hexadecimal, as are all byte strings here; several instructions are separated by blanks. */
   readonly code: string;
   readonly mode?: 32;
   readonly codeOffset?: number;
@@ -38,8 +38,10 @@ export interface Regression {
 }
 
 export function regressionCase(regression: Regression): CpuCase {
+  const instructions = regression.code.split(' ').map(bytes);
   return {
-    code: bytes(regression.code),
+    code: Uint8Array.from(instructions.flatMap((code) => [...code])),
+    ...(instructions.length > 1 ? { lengths: instructions.map(({ length }) => length) } : {}),
     codeOffset: regression.codeOffset ?? 0,
     mode: regression.mode ?? 64,
     gpr: registers(new BigUint64Array(16), regression.gpr),
@@ -93,7 +95,7 @@ export function formatRegression(name: string, test: CpuCase, expected: CpuResul
   ];
   const fields = [
     `name: '${name}'`,
-    `code: '${bytesHex(test.code)}'`,
+    `code: '${separated(test)}'`,
     test.mode === 64 ? '' : `mode: ${test.mode}`,
     test.codeOffset === 0 ? '' : `codeOffset: ${hex(test.codeOffset)}`,
     record('gpr', gprEntries(test.gpr, new BigUint64Array(16))),
@@ -114,6 +116,12 @@ export function formatRegression(name: string, test: CpuCase, expected: CpuResul
     .filter((field) => field !== '')
     .map((field) => `  ${field},\n`)
     .join('')}},`;
+}
+
+/** The code in hexadecimal, a blank between instructions. */
+export function separated({ code, lengths = [code.length] }: CpuCase): string {
+  let at = 0;
+  return lengths.map((length) => bytesHex(code.subarray(at, (at += length)))).join(' ');
 }
 
 function record(name: string, entries: readonly string[]): string {

@@ -2,7 +2,6 @@
 import { compare, type Difference } from './compare.ts';
 import { type Failure, kindOf } from './fuzz.ts';
 import { type CpuCase, type CpuResult, type Engine, initialFx } from './types.ts';
-import { masksOf } from './undefined.ts';
 
 export interface Shrunk {
   readonly test: CpuCase;
@@ -21,8 +20,7 @@ export async function shrink(failure: Failure, reference: Engine): Promise<Shrun
   const kind = kindOf(failure.differences);
   const attempt = async (test: CpuCase): Promise<Shrunk | undefined> => {
     const [[expected], [actual]] = await Promise.all([reference.run([test]), engine.run([test])]);
-    const masks = masksOf(generated.form, test, generated.target);
-    const differences = compare(masks, expected!, actual!);
+    const differences = compare(generated.masks(test), expected!, actual!);
     if (differences.length === 0 || kindOf(differences) !== kind) return undefined;
     return { test, expected: expected!, actual: actual!, differences };
   };
@@ -44,16 +42,18 @@ export async function shrink(failure: Failure, reference: Engine): Promise<Shrun
 
 /** Each step returns undefined when there is nothing left for it to do. */
 function steps(test: CpuCase): Step[] {
-  const list: Step[] = [
+  const list: Step[] = [];
+  for (let i = (test.lengths?.length ?? 0) - 1; i >= 0; i--) list.push((t) => withoutInstruction(t, i));
+  list.push(
     (t) => (t.codeOffset === 0 ? undefined : { ...t, codeOffset: 0 }),
-    (t) => (DROPPABLE.has(t.code[0]!) && t.code.length > 1 ? { ...t, code: t.code.slice(1) } : undefined),
+    withoutPrefix,
     (t) => (t.rflags === 2 ? undefined : { ...t, rflags: 2 }),
     (t) => (t.mxcsr === 0x1f80 ? undefined : { ...t, mxcsr: 0x1f80 }),
     (t) => (t.fx === undefined ? undefined : { ...t, fx: undefined }),
     (t) => (t.fsBase === 0n ? undefined : { ...t, fsBase: 0n }),
     (t) => (t.gsBase === 0n ? undefined : { ...t, gsBase: 0n }),
     (t) => (t.ymm.every((byte) => byte === 0) ? undefined : { ...t, ymm: new Uint8Array(512) }),
-  ];
+  );
   for (const bit of [0, 2, 4, 6, 7, 10, 11]) {
     list.push((t) => (t.rflags & (1 << bit) ? { ...t, rflags: t.rflags & ~(1 << bit) } : undefined));
   }
@@ -86,6 +86,19 @@ function steps(test: CpuCase): Step[] {
     (t) => x87Zeroed(t, 4, 1),
   );
   return list;
+}
+
+function withoutInstruction(test: CpuCase, index: number): CpuCase | undefined {
+  const { lengths = [], code } = test;
+  if (lengths.length < 2 || index >= lengths.length) return undefined;
+  const from = lengths.slice(0, index).reduce((sum, length) => sum + length, 0);
+  const rest = [...code.subarray(0, from), ...code.subarray(from + lengths[index]!)];
+  return { ...test, code: Uint8Array.from(rest), lengths: lengths.filter((_, i) => i !== index) };
+}
+
+function withoutPrefix(test: CpuCase): CpuCase | undefined {
+  if (test.lengths !== undefined || test.code.length === 1 || !DROPPABLE.has(test.code[0]!)) return undefined;
+  return { ...test, code: test.code.slice(1) };
 }
 
 function withGpr(test: CpuCase, index: number, simple: (value: bigint) => bigint): CpuCase | undefined {

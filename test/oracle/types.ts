@@ -23,8 +23,10 @@ export interface MemoryPatch {
 }
 
 export interface CpuCase {
-  /** One instruction, 1..15 bytes. */
+  /** One instruction, or several in a row (up to 64 bytes) that do not branch among themselves. */
   readonly code: Uint8Array;
+  /** Lengths of the instructions when there are several. */
+  readonly lengths?: readonly number[];
   /** Where it lies, from CODE_BASE: 0..CODE_SIZE - 1. */
   readonly codeOffset: number;
   readonly mode: 64 | 32;

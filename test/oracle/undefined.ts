@@ -3,8 +3,7 @@
  * reference page), approximations, and fields that CPU vendors fill differently. One entry a rule, with its source.
  */
 import { FLAG } from '../../src/cpu/decode/types.ts';
-import type { Form } from './forms.ts';
-import { operandSizeOf } from './generate.ts';
+import { type Form, operandSizeOf } from './forms.ts';
 import type { CpuCase } from './types.ts';
 
 const { cf, pf, af, zf, sf, of } = FLAG;
@@ -159,6 +158,8 @@ const STORED_IMAGES: readonly StoredImage[] = [
 export interface Masks {
   /** Flags without a defined value when the instruction ran to its end. */
   readonly flags: number;
+  /** Flags without a defined value when a fault ended the case: what earlier instructions of a sequence left. */
+  readonly flagsAfterFault: number;
   /** Registers and memory are undefined when it did. */
   readonly result: boolean;
   readonly approximate: boolean;
@@ -174,6 +175,7 @@ export interface Masks {
 
 export const NO_MASKS: Masks = {
   flags: 0,
+  flagsAfterFault: 0,
   result: false,
   approximate: false,
   transcendental: false,
@@ -188,6 +190,7 @@ export function masksOf(form: Form, test: CpuCase, target: bigint): Masks {
   const { mnemonic } = form.row;
   return {
     flags: undefinedFlags(form, test),
+    flagsAfterFault: 0,
     result: undefinedResult(form, test),
     approximate: APPROXIMATE.test(mnemonic),
     transcendental: TRANSCENDENTAL.test(mnemonic),

@@ -2,7 +2,9 @@
 import { policyOf } from './policy.ts';
 import { type CpuCase, type CpuResult, DATA_SIZE, FX_BYTES, LINE, type MemoryPatch, type Outcome } from './types.ts';
 
-export const CASE_BYTES = 856;
+export const CASE_BYTES = 856 + 48;
+/** Bytes of code a case has room for. */
+export const CODE_BYTES = 64;
 export const RESULT_BYTES = 856;
 export const HELLO_BYTES = 88;
 
@@ -19,6 +21,7 @@ export function encodedSize(test: CpuCase): number {
 export function encodeCase(buffer: Uint8Array, view: DataView, at: number, test: CpuCase): number {
   const policy = policyOf(test.code, test.mode);
   if (policy === 'forbidden') throw new Error(`not to be run on the host: ${hex(test.code)}`);
+  if (test.code.length > CODE_BYTES) throw new RangeError(`more than ${CODE_BYTES} bytes of code`);
   const size = encodedSize(test);
   view.setUint8(at, (policy === 'step' || test.singleStep ? STEP : 0) | (test.fx === undefined ? 0 : X87));
   view.setUint8(at + 1, test.mode);
@@ -26,17 +29,16 @@ export function encodeCase(buffer: Uint8Array, view: DataView, at: number, test:
   view.setUint8(at + 3, test.memory.length);
   view.setUint16(at + 4, test.codeOffset, true);
   view.setUint16(at + 6, 0, true);
-  buffer.fill(0, at + 8, at + 24);
   buffer.set(test.code, at + 8);
-  view.setUint32(at + 24, test.rflags | 0x202, true);
-  view.setUint32(at + 28, 0, true);
-  view.setBigUint64(at + 32, test.fsBase, true);
-  view.setBigUint64(at + 40, test.gsBase, true);
-  view.setUint32(at + 48, test.mxcsr, true);
-  view.setUint32(at + 52, size, true);
-  buffer.set(new Uint8Array(test.gpr.buffer, test.gpr.byteOffset, 128), at + 56);
-  buffer.set(test.ymm, at + 184);
-  if (test.fx !== undefined) buffer.set(test.fx, at + 696);
+  view.setUint32(at + 72, test.rflags | 0x202, true);
+  view.setUint32(at + 76, 0, true);
+  view.setBigUint64(at + 80, test.fsBase, true);
+  view.setBigUint64(at + 88, test.gsBase, true);
+  view.setUint32(at + 96, test.mxcsr, true);
+  view.setUint32(at + 100, size, true);
+  buffer.set(new Uint8Array(test.gpr.buffer, test.gpr.byteOffset, 128), at + 104);
+  buffer.set(test.ymm, at + 232);
+  if (test.fx !== undefined) buffer.set(test.fx, at + 744);
   let cursor = at + CASE_BYTES;
   for (const { offset, bytes } of test.memory) {
     if (offset < 0 || offset + bytes.length > DATA_SIZE) throw new RangeError(`patch at ${offset} leaves the window`);
