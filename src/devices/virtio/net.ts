@@ -1,9 +1,9 @@
 import type { FrameOffload, NetBackend } from '../../net/backend.ts';
+import { completeChecksum, segmentTcp } from '../../net/offload.ts';
 import { DescriptorChain } from './chain.ts';
 import { type VirtioDevice, type VirtioHost, VirtioType } from './device.ts';
 import { NetControl, type NetControlState } from './net-control.ts';
 import { formatHeader, HEADER, LEGACY_HEADER, type NetHeader, NUM_BUFFERS, parseHeader, tcpGso } from './net-header.ts';
-import { completeChecksum, segmentTcp } from './offload.ts';
 import type { VirtQueue } from './queue.ts';
 
 /** Network card (virtio 1.2, 5.1). */

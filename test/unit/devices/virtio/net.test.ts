@@ -1,8 +1,8 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import { VirtioNet, type VirtioNetOptions } from '../../../../src/devices/virtio/net.ts';
-import { onesComplementSum } from '../../../../src/devices/virtio/offload.ts';
 import type { VirtioPciMode } from '../../../../src/devices/virtio/pci-transport.ts';
 import type { FrameOffload, NetBackend } from '../../../../src/net/backend.ts';
+import { onesComplementSum } from '../../../../src/net/offload.ts';
 import { type DriverRing, startDevice, type TransportDriver } from '../../../support/virtio-driver.ts';
 import { PciRig } from './rig.ts';
 

@@ -1,4 +1,4 @@
-import type { FrameOffload } from '../../net/backend.ts';
+import type { FrameOffload } from './backend.ts';
 
 /** The work a card with offloads does in place of the driver: checksums and TCP segmentation, on whole frames. */
 
