@@ -181,7 +181,16 @@ export const VECTOR = {
   xm: 19,
 } as const;
 
-export const COUNTER = { tlbMisses: 0, lookups: 1, smcWrites: 2, mmio: 3, pageWalks: 4 } as const;
+export const COUNTER = {
+  tlbMisses: 0,
+  lookups: 1,
+  smcWrites: 2,
+  mmio: 3,
+  pageWalks: 4,
+  /** Times a region was entered, and left because the interpreter must do an instruction. */
+  regionEntries: 5,
+  regionInterprets: 6,
+} as const;
 
 /**
  * Software TLB: direct-mapped, three privileges (supervisor, supervisor that may touch user pages, user) times

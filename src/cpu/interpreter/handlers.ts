@@ -2,8 +2,9 @@ import { type FunctionBuilder, type Label, ZERO } from '../../wasm/builder.ts';
 import { type Callable, type I32, type I64, i32, i64 } from '../../wasm/expr.ts';
 import { ModuleBuilder } from '../../wasm/module.ts';
 import type { DecodedInstruction } from '../decode/types.ts';
+import { count } from '../mmu/walk.ts';
 import type { Semantics } from '../semantics/context.ts';
-import { EXIT, PROFILE, RECORD, STATE, VECTOR } from '../state.ts';
+import { COUNTER, EXIT, PROFILE, RECORD, STATE, VECTOR } from '../state.ts';
 import { type HandlerExits, InterpreterContext } from './context.ts';
 
 /** One form to be made into code: an example of it and its meaning. */
@@ -210,8 +211,10 @@ export function buildRunLoop(
               () => {
                 f.store32(ZERO, i32.add(budget, i32.const(1)), STATE.budget);
                 f.set(code, f.callIndirect('i32', handlerType, i32.load(rec, RECORD.imm), [i32.load(rec, RECORD.c)]));
+                count(f, COUNTER.regionEntries);
                 f.brIf(jumped, i32.eq(f.get('i32', code), i32.const(EXIT.jump)), 'likely');
                 f.if(i32.ne(f.get('i32', code), i32.const(EXIT.interpret)), () => f.br(left));
+                count(f, COUNTER.regionInterprets);
                 // one instruction for the interpreter: its own record, not the entry that stands in for it
                 f.block((found) => enter(found));
                 f.if(i32.eq(i32.load16U(rec, RECORD.handler), i32.const(PSEUDO.enter)), () =>
