@@ -302,6 +302,16 @@ export class Cpu {
     }
   }
 
+  /** Translates the code at the current address at once (tests); false when it is left to the interpreter. */
+  translateHere(): boolean {
+    const ip = this.state.i64[STATE.ip >> 3]!;
+    if (this.#core.lookup(ip) === 0 && (this.processor.takeFault() || this.#decode())) return false;
+    const record = this.#core.lookup(ip);
+    const before = this.jit?.stats.translated ?? 0;
+    this.jit?.translate([{ record, pageBase: ip & ~0xfffn }]);
+    return (this.jit?.stats.translated ?? 0) > before;
+  }
+
   #countExit(code: number): void {
     const name = EXIT_NAMES[code] ?? String(code);
     this.exits[name] = (this.exits[name] ?? 0) + 1;

@@ -97,11 +97,12 @@ export class Jit {
         ready.push({ record, pageBase: memory.i64[(at + 8) >> 3]! });
       }
     }
-    if (ready) this.#translate(ready);
+    if (ready) this.translate(ready);
     if (this.#samples.size > 50_000) this.#samples.clear();
   }
 
-  #translate(candidates: readonly { record: number; pageBase: bigint }[]): void {
+  /** Translates the regions that begin at these records, in one module. */
+  translate(candidates: readonly { record: number; pageBase: bigint }[]): void {
     const { memory, cache, imports, table } = this.#host;
     const started = performance.now();
     const m = new ModuleBuilder();
