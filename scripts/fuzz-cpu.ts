@@ -22,7 +22,7 @@ const USAGE = `npm run fuzz:cpu -- [options]
   --features NAMES only rows of these CPUID features ("base": rows without one)
   --mode 64|32     only 64-bit or only 32-bit code
   --sequences      2 to 8 instructions a case
-  --engine NAME    interpreter, all (default) or silicon (the oracle against itself)
+  --engine NAME    interpreter, translator, all (default) or silicon (the oracle against itself)
   --show N         failures of a kind to shrink and print (default 3)
   --table          cases, completions and differences for each form
   --decode N       instead: the decoder against the host, on N mutated instructions
@@ -68,7 +68,7 @@ function filter(): FormFilter {
 }
 
 function engineNames(): readonly EngineName[] {
-  if (values.engine === 'all') return ['interpreter'];
+  if (values.engine === 'all') return ['interpreter', 'translator'];
   const name = ENGINE_NAMES.find((candidate) => candidate === values.engine);
   return name === undefined ? fail(`no engine "${values.engine}"`) : [name];
 }

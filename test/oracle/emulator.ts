@@ -1,6 +1,7 @@
 import { Cpu, type CpuBus } from '../../src/cpu/cpu.ts';
+import { DEFAULT_JIT } from '../../src/cpu/jit/jit.ts';
 import { parseCpu } from '../../src/cpu/models.ts';
-import { STATE, VECTOR } from '../../src/cpu/state.ts';
+import { CODE_PAGE, STATE, VECTOR } from '../../src/cpu/state.ts';
 import { writeCr0, writeCr4 } from '../../src/cpu/system/control.ts';
 import { SEG } from '../../src/cpu/system/processor.ts';
 import {
@@ -21,8 +22,7 @@ import {
   SELECTOR,
 } from './types.ts';
 
-/** Where things lie in the test machine's 1 MiB of RAM. */
-const RAM_SIZE = 0x10_0000;
+/** Where things lie in the test machine's RAM. */
 const AT = {
   pml4: 0x1000,
   gdt: 0x8000,
@@ -30,10 +30,11 @@ const AT = {
   tss: 0xa000,
   stack: 0xc000,
   handlers: 0xd000,
-  code: 0x1_0000,
   data: 0x2_0000,
   readonly: 0x3_0000,
   tables: 0x4_0000,
+  /** Two pages for each case in hand; the last of all. */
+  code: 0x10_0000,
 } as const;
 const TSS_LIMIT = 0x67;
 /** Page fault error code: instruction fetch. */
@@ -65,9 +66,12 @@ const noDevices: CpuBus = {
 
 /** What must not go back to an earlier value with the rest of the state: counts, and what makes cached lookups stale. */
 const KEPT = [STATE.budget, STATE.budgetTotal, STATE.generation, STATE.profileCount, STATE.rmwHost] as const;
+const TRANSLATED_TOGETHER = 64;
 const FPU_AT_REST = initialFx();
 /** General registers, vectors, x87 image. */
 const RESULT_BYTES = 128 + 512 + FX_BYTES;
+
+export type Driver = 'interpreter' | 'translator';
 
 /** The emulator's CPU as an engine: ring 3 over real page tables, exceptions taken through a real IDT. */
 export class Emulator implements Engine {
@@ -77,44 +81,82 @@ export class Emulator implements Engine {
   readonly #data: DataView;
   readonly #window: DataWindow;
   readonly #images = new Map<64 | 32, Uint8Array>();
-  #codeAt: number = AT.code;
-  #codeLength = 0;
+  /** Cases whose code is in RAM at a time: the translator makes one module of them. */
+  readonly #slots: number;
 
-  constructor(features: ReadonlySet<string>) {
-    this.name = 'interpreter';
-    const ram = new WebAssembly.Memory({ initial: RAM_SIZE / 65536 });
+  constructor(features: ReadonlySet<string>, driver: Driver = 'interpreter') {
+    this.name = driver;
+    this.#slots = driver === 'translator' ? TRANSLATED_TOGETHER : 1;
+    const ramSize = (AT.code + this.#slots * CODE_SIZE + 0xffff) & ~0xffff;
+    const ram = new WebAssembly.Memory({ initial: ramSize / 65536 });
     this.#bytes = new Uint8Array(ram.buffer);
     this.#data = new DataView(ram.buffer);
     this.cpu = new Cpu({
       ram,
-      ramSize: RAM_SIZE,
-      ramLow: RAM_SIZE,
+      ramSize,
+      ramLow: ramSize,
       features,
       cpuid: { features, tscFrequency: 1e9, physicalBits: 40, cpus: 1, apicId: 0 },
       bus: noDevices,
+      ...(driver === 'translator' ? { jit: DEFAULT_JIT } : {}),
     });
     this.#layOut();
     const { data, readonly } = background();
     this.#bytes.set(data, AT.data);
     this.#bytes.set(readonly, AT.readonly);
-    this.#bytes.fill(0xcc, AT.code, AT.code + CODE_SIZE);
+    this.#bytes.fill(0xcc, AT.code);
     this.#window = new DataWindow(this.#bytes.subarray(AT.data, AT.data + DATA_SIZE));
   }
 
   run(cases: readonly CpuCase[]): CpuResult[] {
-    const results = new ArrayBuffer(cases.length * RESULT_BYTES);
-    return cases.map((c, i) => this.#one(c, results, i * RESULT_BYTES));
+    const results: CpuResult[] = [];
+    const registers = new ArrayBuffer(cases.length * RESULT_BYTES);
+    for (let start = 0; start < cases.length; start += this.#slots) {
+      const some = cases.slice(start, start + this.#slots);
+      for (const [slot, c] of some.entries()) this.#bytes.set(codeInPages(c), codeAddress(c, slot));
+      if (this.cpu.jit !== undefined) this.#translateAll(some);
+      for (const [slot, c] of some.entries())
+        results.push(this.#one(c, slot, registers, results.length * RESULT_BYTES));
+      for (const [slot, c] of some.entries()) {
+        const { length } = codeInPages(c);
+        const at = codeAddress(c, slot);
+        this.#bytes.fill(0xcc, at, at + length);
+        this.cpu.ramWritten(at, length);
+      }
+    }
+    return results;
   }
 
-  /** Places the code, taking the one before it away. */
-  #place(c: CpuCase): void {
-    const { cpu } = this;
-    this.#bytes.fill(0xcc, this.#codeAt, this.#codeAt + this.#codeLength);
-    cpu.ramWritten(this.#codeAt, this.#codeLength);
-    this.#codeAt = AT.code + c.codeOffset;
-    this.#codeLength = Math.min(c.code.length, CODE_SIZE - c.codeOffset);
-    this.#bytes.set(c.code.subarray(0, this.#codeLength), this.#codeAt);
-    cpu.ramWritten(this.#codeAt, this.#codeLength);
+  /** Lets the code pages of a case show at CODE_BASE. */
+  #show(slot: number): void {
+    if (this.#slots === 1) return;
+    for (let o = 0; o < CODE_SIZE; o += 4096) {
+      this.#map(BigInt(CODE_BASE + o), AT.code + slot * CODE_SIZE + o, PTE.present | PTE.user);
+      this.cpu.processor.core.invalidatePage(BigInt(CODE_BASE + o));
+    }
+  }
+
+  /** Cases that cross a page are translated when they are run: the translator looks at the mapping. */
+  #translateAll(cases: readonly CpuCase[]): void {
+    for (const mode of [64, 32] as const) {
+      const first = cases.find((c) => c.mode === mode);
+      if (first === undefined) continue;
+      this.#enter(first);
+      const inPage = [...cases.entries()].filter(([, c]) => c.mode === mode && !crossesPage(c));
+      this.cpu.jit?.translate(inPage.map(([slot, c]) => this.#candidate(c, slot)));
+    }
+  }
+
+  /** The case's first record, decoded if need be. */
+  #candidate(c: CpuCase, slot: number): { record: number; pageBase: bigint } {
+    const { codeCache, state } = this.cpu;
+    const at = codeAddress(c, slot);
+    const page = at >> 12;
+    const offset = at & 0xfff;
+    const next = c.codeOffset < CODE_SIZE / 2 ? page + 1 : -1;
+    if (!codeCache.isKnown(page, offset)) codeCache.decode(page, offset, state.get32(STATE.codeMode), () => next);
+    const records = state.get32(state.get32(STATE.codePages) + page * 4) + CODE_PAGE.map;
+    return { record: state.get32(records + offset * 4), pageBase: BigInt(CODE_BASE + c.codeOffset - offset) };
   }
 
   #set64(at: number, value: bigint): void {
@@ -261,12 +303,15 @@ export class Emulator implements Engine {
   }
 
   /** The result's registers are views of `results` from `at`. */
-  #one(c: CpuCase, results: ArrayBuffer, at: number): CpuResult {
+  #one(c: CpuCase, slot: number, results: ArrayBuffer, at: number): CpuResult {
     const { cpu } = this;
     const { state, processor: p } = cpu;
-    this.#place(c);
+    this.#show(slot);
     this.#window.enter(c.memory);
     this.#enter(c);
+    if (cpu.jit !== undefined && crossesPage(c)) {
+      cpu.jit.translate([this.#candidate(c, slot)]);
+    }
     let outcome: Outcome = { kind: 'ok' };
     const start = cpu.ip;
     this.#execute(start, c);
@@ -313,6 +358,20 @@ export class Emulator implements Engine {
   }
 }
 
+/** The part of the code that lies in the code pages. */
+function codeInPages(c: CpuCase): Uint8Array {
+  return c.code.subarray(0, CODE_SIZE - c.codeOffset);
+}
+
+/** Where the code lies in RAM. */
+function codeAddress(c: CpuCase, slot: number): number {
+  return AT.code + slot * CODE_SIZE + c.codeOffset;
+}
+
+function crossesPage({ codeOffset, code }: CpuCase): boolean {
+  return codeOffset >> 12 !== (codeOffset + code.length) >> 12;
+}
+
 /** Does the code carry a repeat prefix? */
 const isRepeated = (code: Uint8Array): boolean => {
   for (const b of code) {
@@ -322,8 +381,6 @@ const isRepeated = (code: Uint8Array): boolean => {
   return false;
 };
 
-/** The engine the fuzzer asks for by name. */
-export async function openEmulator(driver: 'interpreter' | 'translator'): Promise<Engine> {
-  if (driver !== 'interpreter') throw new RangeError('the translator is not built yet');
-  return new Emulator(parseCpu('max'));
+export async function openEmulator(driver: Driver): Promise<Engine> {
+  return new Emulator(parseCpu('max'), driver);
 }

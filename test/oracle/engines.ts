@@ -3,7 +3,7 @@ import { openEmulator } from './emulator.ts';
 import { Silicon } from './silicon.ts';
 import type { Engine } from './types.ts';
 
-export const ENGINE_NAMES = ['interpreter', 'silicon'] as const;
+export const ENGINE_NAMES = ['interpreter', 'translator', 'silicon'] as const;
 export type EngineName = (typeof ENGINE_NAMES)[number];
 
 /** 'silicon' is a second process of the oracle itself: a run of it against the first must show no difference. */
