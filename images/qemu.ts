@@ -169,8 +169,13 @@ async function stackWalk(guest: Guest): Promise<Details> {
 /** A processor that has SMAP, and a kernel that was not told to ignore it: the first push is one too many. */
 async function smap(guest: Guest): Promise<Details> {
   await guest.expect('RIP: 00c3:');
-  const rip = /RIP: 00c3:(\S+)/.exec(guest.output)?.[1] ?? '';
-  return { rip };
+  await guest.expect('---[ end trace');
+  const [rip, rsp, cr2] = [/RIP: 00c3:(\S+)/, /RSP: [\da-f]{4}:([\da-f]+)/, /CR2: ([\da-f]+)/].map(
+    (pattern) => pattern.exec(guest.output)?.[1] ?? '',
+  );
+  // A push: the address that faulted is the word below the stack pointer.
+  if (BigInt(`0x${cr2}`) !== BigInt(`0x${rsp}`) - 8n) throw new Failure(`CR2 is ${cr2} where RSP is ${rsp}`);
+  return { rip: rip!, rsp: rsp!, cr2: cr2! };
 }
 
 const WALK_LOG = 'int.log';
