@@ -4,8 +4,8 @@ import { baselineCompiler } from './baseline.ts';
 import { MachineEndedError, WaitTimeoutError } from './errors.ts';
 import type { MachineExit } from './exit.ts';
 import { createDefaultHost } from './host.ts';
-import { checkOptions, type MachineOptions } from './options.ts';
-import { type Blueprint, type PoweredBoard, powerOn } from './power-on.ts';
+import { type CheckedOptions, checkOptions, type MachineOptions } from './options.ts';
+import { type Blueprint, type BootFiles, installKernel, type PoweredBoard, powerOn } from './power-on.ts';
 import { RunLoop } from './run-loop.ts';
 import { SerialConsole, type SerialPort } from './serial-port.ts';
 import { type SearchPattern, SerialText, searchPattern } from './serial-text.ts';
@@ -28,6 +28,7 @@ export class Machine {
   readonly #console = new SerialConsole();
   readonly #text = new SerialText();
   readonly #blueprint: Blueprint;
+  #files!: BootFiles;
   readonly #exitOn: SearchPattern | undefined;
   readonly #milestones: Milestones;
   readonly #waiters = new Set<Waiter>();
@@ -62,18 +63,13 @@ export class Machine {
     const host = options.host ?? createDefaultHost();
     const timeOriginNs = options.timeOriginNs ?? host.monotonicNs();
     const checked = checkOptions(options);
-    const { unpack = 'host', onProgress } = options;
-    const loading = { unpack, maxOutput: checked.memory, ...(onProgress && { onProgress }) };
-    const kernel = await loadKernel(checked.kernel, loading);
-    const { initrd } = checked;
-    const machine = new Machine({
-      options: { compile: baselineCompiler(), ...options, timeOriginNs },
-      checked,
-      kernel,
-      initrd: initrd && { name: initrd.name, bytes: await loadInitrd(initrd, loading) },
-      host,
-    });
+    // node:zlib unpacks on another thread, meanwhile the machine is built on this one
+    const loading = loadFiles(checked, options);
+    loading.catch(() => {});
+    const machine = new Machine({ options: { compile: baselineCompiler(), ...options, timeOriginNs }, checked, host });
     machine.#powerOn();
+    machine.#files = await loading;
+    machine.#install();
     return machine;
   }
 
@@ -167,6 +163,10 @@ export class Machine {
     this.#console.connect(board.serial);
   }
 
+  #install(): void {
+    installKernel(this.#powered, this.#files, this.#blueprint.options.cmdline ?? '');
+  }
+
   async #runToEnd(): Promise<MachineExit> {
     const { options, host } = this.#blueprint;
     const { timeoutMs } = options;
@@ -179,6 +179,7 @@ export class Machine {
         this.#earlierBoots.push(boardStats(this.#powered.board, this.#loop.counters));
         this.#earlierIdleNs += this.#loop.counters.idleNs;
         this.#powerOn();
+        this.#install();
         exit = await this.#loop.run();
       }
       this.#exit = exit;
@@ -207,4 +208,13 @@ export class Machine {
     const match = this.#text.find(waiter.pattern, Math.max(waiter.from, this.#cursor));
     if (match) waiter.settle(match);
   }
+}
+
+async function loadFiles({ kernel, initrd, memory }: CheckedOptions, options: MachineOptions): Promise<BootFiles> {
+  const { unpack = 'host', onProgress } = options;
+  const loading = { unpack, maxOutput: memory, ...(onProgress && { onProgress }) };
+  return {
+    kernel: await loadKernel(kernel, loading),
+    initrd: initrd && { name: initrd.name, bytes: await loadInitrd(initrd, loading) },
+  };
 }

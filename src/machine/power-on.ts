@@ -16,10 +16,14 @@ import { hostRandom, type RandomSource, seededRandom } from './random.ts';
 export interface Blueprint {
   readonly options: MachineOptions;
   readonly checked: CheckedOptions;
+  readonly host: Host;
+}
+
+/** What is put into memory. */
+export interface BootFiles {
   readonly kernel: LoadedKernel;
   /** As the guest gets it: unpacked if the host does that. */
   readonly initrd: NamedBytes | undefined;
-  readonly host: Host;
 }
 
 /** What the board tells the machine. */
@@ -39,15 +43,10 @@ export interface PoweredBoard {
 const CPU_STREAM = 1;
 const RNG_STREAM = 2;
 
-/** A board with everything in place for the first instruction: fresh memory, clock and devices. */
+/** Fresh memory, clock and devices. */
 export function powerOn(blueprint: Blueprint, events: BoardEvents): PoweredBoard {
-  const { options, checked, kernel, initrd, host } = blueprint;
+  const { options, checked, host } = blueprint;
   const memory = allocate(checked.memory);
-  const { entry } = placeKernel(kernel, memory, {
-    cmdline: options.cmdline ?? '',
-    ...(initrd && { initrd }),
-    acpi: { cpus: 1, hpet: true },
-  });
   const random = (stream: number): RandomSource =>
     checked.seed === undefined ? hostRandom(host) : seededRandom(checked.seed, stream);
   const cpuRandom = random(CPU_STREAM);
@@ -69,11 +68,21 @@ export function powerOn(blueprint: Blueprint, events: BoardEvents): PoweredBoard
       checked.debugExitPort === undefined
         ? undefined
         : { port: checked.debugExitPort, onExit: (code) => events.onDebugExit(code) },
+    engine: options.engine ?? 'auto',
     ...(options.compile && { compile: options.compile }),
   });
   built.board = board;
-  board.enter(entry);
   return { board, pacing };
+}
+
+/** Puts the kernel where the first instruction can be executed. Throws LoadError when it does not fit. */
+export function installKernel({ board }: PoweredBoard, { kernel, initrd }: BootFiles, cmdline: string): void {
+  const { entry } = placeKernel(kernel, board.memory, {
+    cmdline,
+    ...(initrd && { initrd }),
+    acpi: { cpus: 1, hpet: true },
+  });
+  board.enter(entry);
 }
 
 function allocate(size: number): GuestMemory {

@@ -1,9 +1,8 @@
 /** gzip members: RFC 1952. The framing is ours; deflate is node:zlib's or fflate's. */
 
 import { Inflate } from 'fflate';
-import { crc32 } from './checksums.ts';
 import { DecompressError, type Decompressed, type DecompressOptions, type Decompressor } from './decompressor.ts';
-import { nativeInflateRaw } from './native.ts';
+import { crc32, nativeInflateRaw } from './native.ts';
 import { OutputBuffer } from './output.ts';
 
 const FHCRC = 0x02;
