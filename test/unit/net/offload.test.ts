@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import type { FrameOffload } from '../../../../src/net/backend.ts';
+import type { FrameOffload } from '../../../src/net/backend.ts';
 import { completeChecksum, onesComplementSum, segmentTcp } from '../../../src/net/offload.ts';
 
 const bytes = (min: number, max: number) => fc.uint8Array({ minLength: min, maxLength: max });
