@@ -6,6 +6,7 @@ import { SEMANTIC_HELPERS } from './helpers/index.ts';
 import { buildRunLoop, type HandlerSource } from './interpreter/handlers.ts';
 import { LOOKUP_HELPERS } from './interpreter/lookup.ts';
 import { FLUSH_HELPERS } from './mmu/flush.ts';
+import { SEGMENT_HELPERS } from './mmu/segment.ts';
 import { MEMORY_HELPERS } from './mmu/slow-path.ts';
 import { WALK_HELPERS } from './mmu/walk.ts';
 
@@ -43,6 +44,7 @@ export type HostFunctions = {
 
 const HELPERS: readonly HelperDefinition[] = [
   ...WALK_HELPERS,
+  ...SEGMENT_HELPERS,
   ...MEMORY_HELPERS,
   ...FLUSH_HELPERS,
   ...FLAG_HELPERS,
@@ -109,4 +111,5 @@ export interface CoreExports {
   dropWriteMappings(ramPage: number): void;
   cutBudget(left: number): void;
   isCanonical(linear: bigint): number;
+  checkSegment(segment: number, offset: bigint, flags: number): void;
 }

@@ -84,12 +84,19 @@ export const STATE = {
   largePages: 568,
   /** CR3 writes, INVLPG and other reasons to flush, for statistics. */
   flushes: 572,
-  /** CR4.SMAP and EFLAGS.AC as last seen are in tlbRead/tlbWrite; nothing else is derived. */
+  /** What the instruction in hand means for single stepping: see STEP. */
   singleStep: 576,
+  /** 1 from the delivery of an NMI to the next IRET. */
+  nmiBlocked: 580,
   /** Linear address after the instruction that called a system operation. */
   nextIp: 584,
   /** Samples written to PROFILE so far (i32, wraps). */
   profileCount: 592,
+  /**
+   * ES CS SS DS FS GS, u32 each: 0 = outside 64-bit mode any access to any offset is good (flat, writable data), else ask
+   * checkSegment. Set wherever segAccess and segLimit are.
+   */
+  segmentCheck: 600,
   // --- segment registers: selector and attributes, by segment number (u32 each, 6 segments, then LDTR, TR)
   selector: 640,
   /** Descriptor attributes as in bits 55:40 of the descriptor (access byte | flags << 8), u32 each. */
@@ -148,6 +155,16 @@ export const SLOW = {
   stack: 0x100,
   /** Called from translated code: anything but plain RAM is left to the interpreter (STATE.fault = BAIL). */
   bail: 0x200,
+} as const;
+/** Flags argument of checkSegment. */
+export const SEGMENT_ACCESS = { width: 0xff, write: 0x100 } as const;
+/** STATE.singleStep. */
+export const STEP = {
+  /** The trap of EFLAGS.TF is not due after this instruction. */
+  none: 0,
+  due: 1,
+  /** MOV SS or POP SS: no debug exception before the next instruction has retired (SDM vol. 3, 6.8.3). */
+  inhibited: 2,
 } as const;
 /** In STATE.fault: no fault, but translated code must leave this instruction to the interpreter. */
 export const BAIL = 0x4000_0000;

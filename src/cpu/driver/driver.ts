@@ -25,7 +25,7 @@ import {
 import { setFault } from '../mmu/walk.ts';
 import type { Bytes, FlagName, SemanticsContext, StaticFacts } from '../semantics/context.ts';
 import { SYSTEM_OPERATIONS, type SystemOperation } from '../semantics/system-operations.ts';
-import { EXIT, SLOW, STATE, TLB } from '../state.ts';
+import { EXIT, SEGMENT_ACCESS, SLOW, STATE, TLB } from '../state.ts';
 
 const RAM = 1;
 
@@ -92,6 +92,8 @@ export abstract class Driver implements SemanticsContext {
   protected readonly d: DecodedInstruction;
   readonly #lookup: (name: string) => Callable;
   readonly #linear = new Map<number, I64>();
+  /** Outside 64-bit mode: effective address of a memory operand, and whether its segment was checked for a write. */
+  readonly #checked = new Map<number, { readonly offset: I64; write: boolean }>();
   readonly #rmw = new Map<number, I32>();
 
   constructor(f: FunctionBuilder, d: DecodedInstruction, facts: StaticFacts, lookup: (name: string) => Callable) {
@@ -104,7 +106,14 @@ export abstract class Driver implements SemanticsContext {
   // ---- what a driver supplies
   protected abstract readOperand(i: number, width: Bytes, signed: boolean): I64;
   protected abstract writeOperand(i: number, width: Bytes, value: I64): void;
-  protected abstract computeLinear(i: number): I64;
+  /** `offset`: the effective address, where it was computed before. */
+  protected abstract computeLinear(i: number, offset?: I64): I64;
+  /** Number of the segment of memory operand i. */
+  protected abstract segmentNumber(i: number): I32;
+  /** Is a segment's check cell known to be 0 here? */
+  protected isFlat(_segment: number): boolean {
+    return false;
+  }
   abstract effectiveAddress(i: number): I64;
   abstract inStackSegment(i: number): I32;
   abstract registerNumber(i: number): I32;
@@ -125,6 +134,7 @@ export abstract class Driver implements SemanticsContext {
   protected abstract thisLinear(): I64;
   protected abstract nextLinear(): I64;
   abstract jumpRelative(i: number, condition?: I32): void;
+  abstract checkRelative(i: number): void;
   abstract jumpAnywhere(linear: I64): void;
   /** Leaves the instruction with an EXIT code when `condition` holds (always without one). */
   protected abstract exit(code: number, condition?: I32): void;
@@ -165,7 +175,7 @@ export abstract class Driver implements SemanticsContext {
     const width = this.#bytes(i);
     if (this.kind(i) !== 'mem') return this.readOperand(i, width, true);
     const { f } = this;
-    const at = this.linearAddress(i);
+    const at = this.linearAddress(i, 'write');
     const host = f.newLocal('i32');
     const value = f.newLocal('i64');
     const { entry, hit } = this.#probe(width, at, true);
@@ -215,15 +225,67 @@ export abstract class Driver implements SemanticsContext {
   write(i: number, value: I64): void {
     const width = this.#bytes(i);
     if (this.kind(i) !== 'mem') this.writeOperand(i, width, value);
-    else this.#store(width, this.linearAddress(i), value, this.inStackSegment(i));
+    else this.#store(width, this.linearAddress(i, 'write'), value, this.inStackSegment(i));
   }
-  linearAddress(i: number): I64 {
+  linearAddress(i: number, access: 'read' | 'write' | 'unchecked' = 'read'): I64 {
+    if (this.facts.mode !== 64) return this.#segmentedAddress(i, access);
     let linear = this.#linear.get(i);
     if (linear === undefined) {
       linear = this.f.let(this.computeLinear(i));
       this.#linear.set(i, linear);
     }
     return linear;
+  }
+  #segmentedAddress(i: number, access: 'read' | 'write' | 'unchecked'): I64 {
+    let linear = this.#linear.get(i);
+    const known = this.#checked.get(i);
+    const offset = known?.offset ?? this.f.let(this.effectiveAddress(i));
+    const write = access === 'write';
+    if (access !== 'unchecked' && (known === undefined || (write && !known.write))) {
+      this.checkOperandSegment(i, offset, Math.max(1, this.width(i)), write);
+      this.#checked.set(i, { offset, write });
+    }
+    if (linear === undefined) {
+      linear = this.f.let(this.computeLinear(i, offset));
+      this.#linear.set(i, linear);
+    }
+    return linear;
+  }
+  #emitSegmentCheck(segment: I32, offset: I64, width: number, write: boolean): void {
+    const flags = i32.const(width | (write ? SEGMENT_ACCESS.write : 0));
+    this.f.if(
+      i32.load(i32.shl(segment, i32.const(2)), STATE.segmentCheck),
+      () => {
+        this.f.callVoid(this.helper('checkSegment'), [segment, offset, flags]);
+        this.checkFault();
+      },
+      undefined,
+      'unlikely',
+    );
+  }
+  checkOperandSegment(i: number, offset: I64, width: number, write: boolean): void {
+    if (this.facts.mode === 64) return;
+    const segment = this.segmentNumber(i);
+    if (isConst(segment)) this.checkSegment(segment.lo, offset, width, write);
+    else this.#emitSegmentCheck(this.f.let(segment), this.f.let(offset), width, write);
+  }
+  checkSegment(segment: number, offset: I64, width: number, write: boolean): void {
+    if (this.facts.mode === 64 || this.isFlat(segment)) return;
+    this.#emitSegmentCheck(i32.const(segment), this.f.let(offset), width, write);
+  }
+  operandSegmentNeedsCheck(i: number): I32 {
+    return this.facts.mode === 64
+      ? i32.const(0)
+      : i32.load(i32.shl(this.segmentNumber(i), i32.const(2)), STATE.segmentCheck);
+  }
+  segmentNeedsCheck(segment: number): I32 {
+    return this.facts.mode === 64 || this.isFlat(segment)
+      ? i32.const(0)
+      : i32.load(ZERO, STATE.segmentCheck + segment * 4);
+  }
+  checkCodeLimit(offset: I64): void {
+    if (this.facts.mode === 64 || this.isFlat(1)) return;
+    this.raiseIf(i64.gtU(offset, i64.load32U(ZERO, STATE.segLimit + 4)), 13, 0);
   }
   segmentBase(segment: number): I64 {
     if (this.facts.mode === 64 && segment < 4) return i64.const(0);
@@ -369,10 +431,11 @@ export abstract class Driver implements SemanticsContext {
       this.setVectorOperand(i, part, value);
       return;
     }
+    if (this.facts.mode !== 64) this.linearAddress(i, 'write');
     this.#storeV(this.#vectorAddress(i, part, aligned), value, this.inStackSegment(i));
   }
   writeLow(i: number, width: Bytes, value: I64): void {
-    if (this.kind(i) === 'mem') this.#store(width, this.linearAddress(i), value, this.inStackSegment(i));
+    if (this.kind(i) === 'mem') this.#store(width, this.linearAddress(i, 'write'), value, this.inStackSegment(i));
     else this.setVectorLow(i, width, value);
   }
   zeroUpper(i: number): void {

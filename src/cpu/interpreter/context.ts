@@ -111,9 +111,13 @@ export class InterpreterContext extends Driver {
     }
     return mask(ea);
   }
-  protected computeLinear(i: number): I64 {
+  protected segmentNumber(i: number): I32 {
+    if (isStringDestination(this.d, this.d.operands[i] as MemOperand)) return i32.const(SEGMENT.es);
+    return i32.sub(i32.load8U(this.#record, RECORD.segment), i32.const(SLOT.segBase));
+  }
+  protected computeLinear(i: number, offset?: I64): I64 {
     const m = this.d.operands[i] as MemOperand;
-    const ea = this.effectiveAddress(i);
+    const ea = offset ?? this.effectiveAddress(i);
     if (isStringDestination(this.d, m)) {
       return this.d.mode === 64 ? ea : i64.and(i64.add(ea, this.segmentBase(SEGMENT.es)), i64.const(0xffff_ffff));
     }
@@ -177,13 +181,21 @@ export class InterpreterContext extends Driver {
     const offset = i32.add(i32.load16U(this.#record, RECORD.ipOffset), length);
     return i64.add(i64.load(ZERO, STATE.pageBase), i64.extendU(offset));
   }
+  /** Outside 64-bit mode: the instruction pointer that a relative branch leads to. */
+  #relativeTarget(): I64 {
+    const linear = i64.add(i64.load(ZERO, STATE.pageBase), i64.load(this.#record, RECORD.imm));
+    const mask = this.facts.operandSize === 2 ? 0xffff : 0xffff_ffff;
+    return i64.and(i64.sub(linear, this.segmentBase(SEGMENT.cs)), i64.const(mask));
+  }
+  checkRelative(_i: number): void {
+    if (this.facts.mode !== 64) this.checkCodeLimit(this.#relativeTarget());
+  }
   jumpRelative(_i: number, condition?: I32): void {
-    const { mode, operandSize } = this.facts;
+    const { mode } = this.facts;
     this.#exits.branch(() => {
-      const linear = i64.add(i64.load(ZERO, STATE.pageBase), i64.load(this.#record, RECORD.imm));
-      if (mode === 64) return linear;
-      const mask = operandSize === 2 ? 0xffff : 0xffff_ffff;
-      const ip = i64.and(i64.sub(linear, this.segmentBase(SEGMENT.cs)), i64.const(mask));
+      if (mode === 64) return i64.add(i64.load(ZERO, STATE.pageBase), i64.load(this.#record, RECORD.imm));
+      const ip = this.f.let(this.#relativeTarget());
+      this.checkCodeLimit(ip);
       return i64.and(i64.add(ip, this.segmentBase(SEGMENT.cs)), i64.const(0xffff_ffff));
     }, condition);
   }

@@ -154,9 +154,19 @@ export class TranslatorContext extends Driver {
     if (m.addressSize === 8) return ea;
     return i64.and(ea, i64.const(m.addressSize === 4 ? 0xffff_ffff : 0xffff));
   }
-  protected computeLinear(i: number): I64 {
+  protected segmentNumber(i: number): I32 {
+    return i32.const((this.d.operands[i] as MemOperand).segment);
+  }
+  /** A region outside 64-bit mode is entered only while these are (see emitPrologue). */
+  protected override isFlat(segment: number): boolean {
+    return segment < SEGMENT.fs && segment !== SEGMENT.cs;
+  }
+  override checkCodeLimit(_offset: I64): void {
+    // CS has none then
+  }
+  protected computeLinear(i: number, offset?: I64): I64 {
     const m = this.d.operands[i] as MemOperand;
-    const ea = this.effectiveAddress(i);
+    const ea = offset ?? this.effectiveAddress(i);
     if (this.d.mode !== 64) return i64.and(i64.add(ea, this.segmentBase(m.segment)), i64.const(0xffff_ffff));
     return m.segment >= SEGMENT.fs ? i64.add(ea, this.segmentBase(m.segment)) : ea;
   }
@@ -250,6 +260,9 @@ export class TranslatorContext extends Driver {
   }
   protected nextLinear(): I64 {
     return this.#linear(this.#offset + this.d.length);
+  }
+  checkRelative(_i: number): void {
+    // as in checkCodeLimit
   }
   jumpRelative(i: number, condition?: I32): void {
     const o = this.d.operands[i]!;

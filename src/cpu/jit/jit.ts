@@ -136,6 +136,7 @@ export class Jit {
         plan,
         {
           stackSize,
+          segmented: mode !== 64,
           tlbRead: memory.get32(STATE.tlbRead),
           tlbWrite: memory.get32(STATE.tlbWrite),
           semantics: this.#host.semantics,

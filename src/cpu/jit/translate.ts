@@ -1,7 +1,7 @@
 import { type FunctionBuilder, type Label, ZERO } from '../../wasm/builder.ts';
-import { type Callable, i32, i64 } from '../../wasm/expr.ts';
+import { type Callable, type I32, i32, i64 } from '../../wasm/expr.ts';
 import type { ModuleBuilder } from '../../wasm/module.ts';
-import { FLAG, type OpcodeRow } from '../decode/types.ts';
+import { FLAG, type OpcodeRow, SEGMENT } from '../decode/types.ts';
 import type { Semantics } from '../semantics/context.ts';
 import { BAIL, EXIT, STATE } from '../state.ts';
 import { type RegionFrame, TranslatorContext } from './context.ts';
@@ -10,6 +10,8 @@ import type { Block, RegionPlan } from './discover.ts';
 /** What a region is translated for. */
 export interface TranslationMode {
   readonly stackSize: 2 | 4 | 8;
+  /** Not 64-bit mode. */
+  readonly segmented: boolean;
   /** TLB tables (addresses in memory 0) of the privilege. */
   readonly tlbRead: number;
   readonly tlbWrite: number;
@@ -262,6 +264,13 @@ function emitPrologue(
     f.return(i32.const(EXIT.interpret));
   };
   f.if(i32.ne(i32.load(ZERO, STATE.tlbRead), i32.const(mode.tlbRead)), refuse, undefined, 'unlikely');
+  if (mode.segmented) {
+    // translated code relies on flat ES, SS and DS, and on a CS without a limit
+    const check = (segment: number): I32 => i32.load(ZERO, STATE.segmentCheck + segment * 4);
+    const flat = i32.or(check(SEGMENT.es), i32.or(check(SEGMENT.ss), check(SEGMENT.ds)));
+    const codeLimit = i32.ne(i32.load(ZERO, STATE.segLimit + SEGMENT.cs * 4), i32.const(-1));
+    f.if(i32.or(flat, codeLimit), refuse, undefined, 'unlikely');
+  }
   if (plan.pages.size > 1) {
     const key = i32.load(ZERO, STATE.lookupKey);
     const stale = i32.or(

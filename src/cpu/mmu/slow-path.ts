@@ -1,8 +1,8 @@
 import { type FunctionBuilder, ZERO } from '../../wasm/builder.ts';
 import { type Callable, type I32, type I64, i32, i64 } from '../../wasm/expr.ts';
 import type { HelperDefinition } from '../helpers/definition.ts';
-import { ACCESS, BAIL, CODE_PAGE, COUNTER, SLOW, STATE, TLB } from '../state.ts';
-import { count } from './walk.ts';
+import { ACCESS, BAIL, CODE_PAGE, COUNTER, SLOW, STATE, TLB, VECTOR } from '../state.ts';
+import { count, setFault } from './walk.ts';
 
 /**
  * Everything a memory access may need beyond a TLB hit: walk, fill, page crossing, MMIO, pages that hold code.
@@ -160,6 +160,13 @@ function translateCrossing(
   const end = f.let(nextPage(linear));
   f.if(i32.eqz(f.call('i32', h('isCanonical'), [end])), () => {
     f.drop(f.call('i64', h('translate'), [end, access, flags]));
+    f.return(f.results.length > 0 ? i64.const(0) : undefined);
+  });
+  // in a flat segment of 32-bit code the access goes beyond the limit (reference CPU)
+  const segmented = i32.and(i32.load(ZERO, STATE.codeMode), i32.const(3));
+  f.if(i32.and(segmented, i64.eq(end, i64.const(0x1_0000_0000))), () => {
+    const stack = i32.and(flags, i32.const(SLOW.stack));
+    setFault(f, i32.select(stack, i32.const(VECTOR.ss), i32.const(VECTOR.gp)), i32.const(0));
     f.return(f.results.length > 0 ? i64.const(0) : undefined);
   });
   const first = f.let(f.call('i64', h('translate'), [linear, access, flags]));

@@ -29,7 +29,7 @@ function testFarBit(cx: SemanticsContext, change: Change | undefined): void {
   const shift = width === 8 ? 6 : width === 4 ? 5 : 4;
   const offset = f.let(cx.readS(1));
   const unit = i64.shl(i64.shrS(offset, i64.const(shift)), i64.const(shift - 3));
-  const linear = linearAddressPlus(cx, 0, unit);
+  const linear = linearAddressPlus(cx, 0, unit, width, change !== undefined);
   const index = f.let(i64.and(offset, i64.const(width * 8 - 1)));
   const value = f.newLocal('i64');
   byStackSegment(cx, 0, (stack) => {

@@ -52,8 +52,22 @@ export interface SemanticsContext {
   registerNumber(i: number): I32;
   /** Effective address of memory operand i without segment base (LEA), truncated to the address size. */
   effectiveAddress(i: number): I64;
-  /** Linear address of memory operand i, in a local. */
-  linearAddress(i: number): I64;
+  /**
+   * Linear address of memory operand i, in a local. Outside 64-bit mode the segment's limit and type are checked for
+   * that `access` (by default a read).
+   */
+  linearAddress(i: number, access?: 'read' | 'write' | 'unchecked'): I64;
+  /** The same checks for `width` bytes at an offset in the segment of operand i. */
+  checkOperandSegment(i: number, offset: I64, width: number, write: boolean): void;
+  /** The same for segment number `segment`. */
+  checkSegment(segment: number, offset: I64, width: number, write: boolean): void;
+  /** 1 when accesses through the segment of operand i (through `segment`) must be checked one by one. */
+  operandSegmentNeedsCheck(i: number): I32;
+  segmentNeedsCheck(segment: number): I32;
+  /** #GP(0) when an offset lies beyond the limit of CS; nothing in 64-bit mode. */
+  checkCodeLimit(offset: I64): void;
+  /** #GP(0) when the relative target of operand i does. */
+  checkRelative(i: number): void;
   /** 1 when operand i lies in the stack segment: #SS instead of #GP. */
   inStackSegment(i: number): I32;
 

@@ -31,6 +31,7 @@ export const jcc: Semantics = (cx) => cx.jumpRelative(0, cx.condition(cx.facts.c
 export const call: Semantics = (cx) => {
   const width = cx.facts.operandSize;
   if (cx.kind(0) === 'rel') {
+    cx.checkRelative(0);
     push(cx, width, cx.nextIp());
     cx.jumpRelative(0);
     return;

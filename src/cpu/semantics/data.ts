@@ -138,7 +138,7 @@ export const cmpxchg16b: Semantics = (cx) => {
 
 /** AL from the table at the operand's base. */
 export const xlat: Semantics = (cx) => {
-  const linear = linearAddressPlus(cx, 0, cx.gpr(RAX, 1));
+  const linear = linearAddressPlus(cx, 0, cx.gpr(RAX, 1), 1, false);
   const value = cx.f.newLocal('i64');
   byStackSegment(cx, 0, (stack) => cx.f.set(value, cx.load(1, linear, stack)));
   cx.setGpr(RAX, cx.f.get('i64', value), 1);
@@ -159,7 +159,7 @@ export const pop: Semantics = (cx) => {
   }
   const raised = cx.f.let(after);
   cx.setGpr(RSP, raised, stackSize);
-  cx.linearAddress(0);
+  cx.linearAddress(0, 'unchecked');
   cx.setGpr(RSP, sp, stackSize);
   cx.write(0, value);
   cx.setGpr(RSP, raised, stackSize);
@@ -172,7 +172,7 @@ export const pusha: Semantics = (cx) => {
   const sp = f.let(cx.gpr(RSP, stackSize));
   for (let index = 0; index < 8; index++) {
     const at = movedStack(cx, sp, -operandSize * (index + 1));
-    cx.store(operandSize, stackLinear(cx, at), cx.gpr(index, operandSize), true);
+    cx.store(operandSize, stackLinear(cx, at, operandSize, 'write'), cx.gpr(index, operandSize), true);
   }
   cx.setGpr(RSP, movedStack(cx, sp, -8 * operandSize), stackSize);
 };
@@ -187,7 +187,8 @@ export const popa: Semantics = (cx) => {
   const sp = f.let(cx.gpr(RSP, stackSize));
   for (let position = 0; position < 8; position++) {
     const index = 7 - position;
-    const value = f.let(cx.load(operandSize, stackLinear(cx, movedStack(cx, sp, operandSize * position)), true));
+    const at = movedStack(cx, sp, operandSize * position);
+    const value = f.let(cx.load(operandSize, stackLinear(cx, at, operandSize, 'read'), true));
     if (index !== RSP) cx.setGpr(index, value, operandSize);
   }
   cx.setGpr(RSP, movedStack(cx, sp, 8 * operandSize), stackSize);
@@ -200,9 +201,9 @@ function copyFramePointers(cx: SemanticsContext, level: I32, frame: I64): I64 {
   const sp = f.newLocal('i64');
   const from = f.newLocal('i64');
   const left = f.newLocal('i32');
-  const lower = (local: number): I64 => {
+  const lower = (local: number, access: 'read' | 'write'): I64 => {
     f.set(local, movedStack(cx, f.get('i64', local), -operandSize));
-    return stackLinear(cx, f.get('i64', local));
+    return stackLinear(cx, f.get('i64', local), operandSize, access);
   };
   f.set(sp, frame);
   f.if(level, () => {
@@ -211,13 +212,13 @@ function copyFramePointers(cx: SemanticsContext, level: I32, frame: I64): I64 {
     f.block((done) =>
       f.loop((again) => {
         f.brIf(done, i32.eqz(f.get('i32', left)));
-        const pointer = f.let(cx.load(operandSize, lower(from), true));
-        cx.store(operandSize, lower(sp), pointer, true);
+        const pointer = f.let(cx.load(operandSize, lower(from, 'read'), true));
+        cx.store(operandSize, lower(sp, 'write'), pointer, true);
         f.set(left, i32.sub(f.get('i32', left), i32.const(1)));
         f.br(again);
       }),
     );
-    cx.store(operandSize, lower(sp), frame, true);
+    cx.store(operandSize, lower(sp, 'write'), frame, true);
   });
   return f.get('i64', sp);
 }
@@ -229,10 +230,10 @@ export const enter: Semantics = (cx) => {
   const size = cx.read(0);
   const level = f.let(i32.and(i32.wrap(cx.read(1)), i32.const(31)));
   const frame = f.let(movedStack(cx, cx.gpr(RSP, stackSize), -operandSize));
-  cx.store(operandSize, stackLinear(cx, frame), cx.gpr(RBP, operandSize), true);
+  cx.store(operandSize, stackLinear(cx, frame, operandSize, 'write'), cx.gpr(RBP, operandSize), true);
   const below = isConst(level) && level.lo === 0 ? frame : copyFramePointers(cx, level, frame);
   const sp = f.let(zeroExtend(stackSize, i64.sub(below, size)));
-  cx.probeWrite(operandSize, stackLinear(cx, sp), true);
+  cx.probeWrite(operandSize, stackLinear(cx, sp, operandSize, 'write'), true);
   cx.setGpr(RBP, frame, operandSize);
   cx.setGpr(RSP, sp, stackSize);
 };
@@ -241,7 +242,7 @@ export const leave: Semantics = (cx) => {
   const { f } = cx;
   const { operandSize, stackSize } = cx.facts;
   const frame = f.let(cx.gpr(RBP, stackSize));
-  const outer = f.let(cx.load(operandSize, stackLinear(cx, frame), true));
+  const outer = f.let(cx.load(operandSize, stackLinear(cx, frame, operandSize, 'read'), true));
   cx.setGpr(RSP, movedStack(cx, frame, operandSize), stackSize);
   cx.setGpr(RBP, outer, operandSize);
 };

@@ -48,13 +48,18 @@ export function writeIf(cx: SemanticsContext, condition: I32, i: number, value: 
 export const wrapLinear = (cx: SemanticsContext, linear: I64): I64 =>
   cx.facts.mode === 64 ? linear : zeroExtend(4, linear);
 
-/** Linear address of memory operand i moved by `offset` bytes; the offset wraps at the address size. */
-export function linearAddressPlus(cx: SemanticsContext, i: number, offset: I64): I64 {
+/**
+ * Linear address of memory operand i moved by `offset` bytes; the offset wraps at the address size. `width` bytes there
+ * are checked against the segment.
+ */
+export function linearAddressPlus(cx: SemanticsContext, i: number, offset: I64, width: number, write: boolean): I64 {
   const { f, facts } = cx;
   if (facts.addressSize === 8) return f.let(i64.add(cx.linearAddress(i), offset));
   const effective = f.let(cx.effectiveAddress(i));
-  const base = f.let(i64.sub(cx.linearAddress(i), effective));
-  return f.let(wrapLinear(cx, i64.add(base, zeroExtend(facts.addressSize, i64.add(effective, offset)))));
+  const base = f.let(i64.sub(cx.linearAddress(i, 'unchecked'), effective));
+  const moved = f.let(zeroExtend(facts.addressSize, i64.add(effective, offset)));
+  cx.checkOperandSegment(i, moved, width, write);
+  return f.let(wrapLinear(cx, i64.add(base, moved)));
 }
 
 /**
@@ -72,10 +77,12 @@ export function byStackSegment(cx: SemanticsContext, i: number, body: (stack: bo
     );
 }
 
-/** Linear address of an offset in the stack segment. */
-export function stackLinear(cx: SemanticsContext, offset: I64): I64 {
+/** Linear address of an offset in the stack segment, for a `width`-byte read or write: #SS(0) beyond the limit. */
+export function stackLinear(cx: SemanticsContext, offset: I64, width: number, access: 'read' | 'write'): I64 {
   if (cx.facts.mode === 64) return offset;
-  return zeroExtend(4, i64.add(cx.segmentBase(2), offset));
+  const at = cx.f.let(offset);
+  cx.checkSegment(2, at, width, access === 'write');
+  return zeroExtend(4, i64.add(cx.segmentBase(2), at));
 }
 /** The stack pointer `sp` moved by `delta` bytes. */
 export const movedStack = (cx: SemanticsContext, sp: I64, delta: number): I64 =>
@@ -85,19 +92,20 @@ export const movedStack = (cx: SemanticsContext, sp: I64, delta: number): I64 =>
 export function push(cx: SemanticsContext, width: Bytes, value: I64): void {
   const { stackSize } = cx.facts;
   const sp = cx.f.let(movedStack(cx, cx.gpr(RSP, stackSize), -width));
-  cx.store(width, stackLinear(cx, sp), value, true);
+  cx.store(width, stackLinear(cx, sp, width, 'write'), value, true);
   cx.setGpr(RSP, sp, stackSize);
 }
 
 /** Faults if a push would. */
 export function probePush(cx: SemanticsContext, width: Bytes): void {
-  cx.probeWrite(width, stackLinear(cx, movedStack(cx, cx.gpr(RSP, cx.facts.stackSize), -width)), true);
+  const sp = movedStack(cx, cx.gpr(RSP, cx.facts.stackSize), -width);
+  cx.probeWrite(width, stackLinear(cx, sp, width, 'write'), true);
 }
 
 /** What lies on top of the stack, in a local, and RSP before it was taken: `setGpr(RSP, movedStack(...))` completes a pop. */
 export function top(cx: SemanticsContext, width: Bytes): { readonly value: I64; readonly sp: I64 } {
   const sp = cx.f.let(cx.gpr(RSP, cx.facts.stackSize));
-  return { value: cx.f.let(cx.load(width, stackLinear(cx, sp), true)), sp };
+  return { value: cx.f.let(cx.load(width, stackLinear(cx, sp, width, 'read'), true)), sp };
 }
 
 const LA57 = 1 << 12;
@@ -106,11 +114,14 @@ const notSignExtendedFrom = (bits: number, value: I64): I32 => {
   return i64.ne(i64.shrS(i64.shl(value, spare), spare), value);
 };
 /**
- * #GP(0) unless `target` (in a local) is canonical; only 64-bit mode has such addresses. The reference CPU faults at
+ * #GP(0) unless `target` (in a local) is canonical, or outside 64-bit mode within the limit of CS. The reference CPU faults at
  * the branch with nothing changed, as the SDM says (vol. 2, "JMP", "CALL", "RET"). `first` is what may fault before.
  */
 export function checkCanonical(cx: SemanticsContext, target: I64, first?: () => void): void {
-  if (cx.facts.mode !== 64) return;
+  if (cx.facts.mode !== 64) {
+    cx.checkCodeLimit(target);
+    return;
+  }
   cx.f.if(
     notSignExtendedFrom(48, target),
     () => {

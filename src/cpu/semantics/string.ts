@@ -26,13 +26,16 @@ const advanceOne = (cx: SemanticsContext, width: Bytes, ...registers: readonly n
   for (const register of registers) advance(cx, register, delta);
 };
 
-/** Linear address of ES:rDI. */
-const destination = (cx: SemanticsContext): I64 =>
-  wrapLinear(cx, i64.add(cx.segmentBase(0), cx.gpr(RDI, cx.facts.addressSize)));
+/** Linear address of ES:rDI for one element. */
+function destination(cx: SemanticsContext, width: Bytes, write: boolean): I64 {
+  const offset = cx.f.let(cx.gpr(RDI, cx.facts.addressSize));
+  cx.checkSegment(0, offset, width, write);
+  return wrapLinear(cx, i64.add(cx.segmentBase(0), offset));
+}
 
 /** Segment base of source operand i, modulo the width of linear addresses. */
 const sourceBase = (cx: SemanticsContext, i: number): I64 =>
-  cx.f.let(i64.sub(cx.linearAddress(i), cx.gpr(RSI, cx.facts.addressSize)));
+  cx.f.let(i64.sub(cx.linearAddress(i, 'unchecked'), cx.gpr(RSI, cx.facts.addressSize)));
 
 /** loadSlow's flags for source operand i: width, and 100h in the stack segment. */
 const sourceFlags = (cx: SemanticsContext, i: number, width: Bytes): I32 =>
@@ -40,11 +43,42 @@ const sourceFlags = (cx: SemanticsContext, i: number, width: Bytes): I32 =>
 
 const fullMask = (bytes: number): I64 => i64.const(bytes === 8 ? -1n : (1n << BigInt(bytes * 8)) - 1n);
 
+/** Which memory a repeated instruction uses: source operand and what it does to ES:rDI. */
+interface Touched {
+  readonly source?: number;
+  readonly destination?: 'read' | 'write';
+}
+/**
+ * Outside 64-bit mode, where a segment must be asked about every access: checks the next element and allows no more than
+ * that one. Yields the iterations allowed.
+ */
+function checkElement(cx: SemanticsContext, width: Bytes, touched: Touched, wanted: I64, allowed: I32): I32 {
+  const { f } = cx;
+  if (cx.facts.mode === 64) return allowed;
+  const limited = f.newLocal('i32');
+  f.set(limited, allowed);
+  const { source, destination } = touched;
+  const sourceCheck = source === undefined ? OFF : cx.operandSegmentNeedsCheck(source);
+  const destinationCheck = destination === undefined ? OFF : cx.segmentNeedsCheck(0);
+  f.if(
+    i32.and(i32.or(sourceCheck, destinationCheck), i64.ne(wanted, NONE)),
+    () => {
+      const size = cx.facts.addressSize;
+      if (source !== undefined) cx.checkOperandSegment(source, cx.gpr(RSI, size), width, false);
+      if (destination !== undefined) cx.checkSegment(0, cx.gpr(RDI, size), width, destination === 'write');
+      f.set(limited, ON);
+    },
+    undefined,
+    cx.unlikely,
+  );
+  return f.get('i32', limited);
+}
+
 /** What a repeated instruction's helper needs beside its own operands: address wrap, iterations allowed, step. */
-function repeatArguments(cx: SemanticsContext, width: Bytes): readonly [I64, I64, I32, I32] {
+function repeatArguments(cx: SemanticsContext, width: Bytes, touched: Touched): readonly [I64, I64, I32, I32] {
   const { addressSize, mode } = cx.facts;
   const wanted = cx.f.let(cx.gpr(RCX, addressSize));
-  const allowed = cx.f.let(cx.budget.available());
+  const allowed = checkElement(cx, width, touched, wanted, cx.f.let(cx.budget.available()));
   const count = i32.select(i64.ltU(wanted, i64.extendU(allowed)), i32.wrap(wanted), allowed);
   return [fullMask(addressSize), fullMask(mode === 64 ? 8 : 4), count, stepOf(cx, width)];
 }
@@ -81,13 +115,13 @@ export const movs: Semantics = (cx) => {
   const width = widthOf(cx, 0);
   if (cx.facts.rep === 'none') {
     const value = f.let(cx.read(1));
-    cx.store(width, destination(cx), value);
+    cx.store(width, destination(cx, width, true), value);
     advanceOne(cx, width, RSI, RDI);
     return;
   }
   const size = cx.facts.addressSize;
   const base = sourceBase(cx, 1);
-  const [mask, linearMask, count, step] = repeatArguments(cx, width);
+  const [mask, linearMask, count, step] = repeatArguments(cx, width, { source: 1, destination: 'write' });
   const spans = [cx.gpr(RSI, size), base, cx.gpr(RDI, size), cx.segmentBase(0)];
   const done = f.let(
     cx.call('i32', `repeatMovs${width}`, [...spans, mask, linearMask, count, step, sourceFlags(cx, 1, width)]),
@@ -100,11 +134,11 @@ export const stos: Semantics = (cx) => {
   const { f } = cx;
   const width = widthOf(cx, 0);
   if (cx.facts.rep === 'none') {
-    cx.store(width, destination(cx), cx.gpr(RAX, width));
+    cx.store(width, destination(cx, width, true), cx.gpr(RAX, width));
     advanceOne(cx, width, RDI);
     return;
   }
-  const [mask, linearMask, count, step] = repeatArguments(cx, width);
+  const [mask, linearMask, count, step] = repeatArguments(cx, width, { destination: 'write' });
   const span = [cx.gpr(RDI, cx.facts.addressSize), cx.segmentBase(0)];
   const done = f.let(
     cx.call('i32', `repeatStos${width}`, [...span, cx.gpr(RAX, width), mask, linearMask, count, step]),
@@ -123,7 +157,7 @@ export const lods: Semantics = (cx) => {
     return;
   }
   const base = sourceBase(cx, 1);
-  const [mask, linearMask, count, step] = repeatArguments(cx, width);
+  const [mask, linearMask, count, step] = repeatArguments(cx, width, { source: 1 });
   const span = [cx.gpr(RSI, cx.facts.addressSize), base];
   const done = f.let(
     cx.call('i32', `repeatLods${width}`, [...span, mask, linearMask, count, step, sourceFlags(cx, 1, width)]),
@@ -159,7 +193,7 @@ export const cmps: Semantics = (cx) => {
   const width = widthOf(cx, 0);
   if (cx.facts.rep === 'none') {
     // when both would fault the reference CPU reports the destination's
-    const b = f.let(cx.loadS(width, destination(cx)));
+    const b = f.let(cx.loadS(width, destination(cx, width, false)));
     const a = f.let(cx.readS(0));
     advanceOne(cx, width, RSI, RDI);
     cx.flagsSub(width, a, b, signExtend(width, i64.sub(a, b)));
@@ -167,7 +201,7 @@ export const cmps: Semantics = (cx) => {
   }
   const size = cx.facts.addressSize;
   const base = sourceBase(cx, 0);
-  const [mask, linearMask, count, step] = repeatArguments(cx, width);
+  const [mask, linearMask, count, step] = repeatArguments(cx, width, { source: 0, destination: 'read' });
   const spans = [cx.gpr(RSI, size), base, cx.gpr(RDI, size), cx.segmentBase(0)];
   const common = [mask, linearMask, count, step, sourceFlags(cx, 0, width), whileEqual(cx)];
   const done = f.let(cx.call('i32', `repeatCmps${width}`, [...spans, ...common]));
@@ -179,12 +213,12 @@ export const scas: Semantics = (cx) => {
   const width = widthOf(cx, 0);
   if (cx.facts.rep === 'none') {
     const a = f.let(cx.gprS(RAX, width));
-    const b = f.let(cx.loadS(width, destination(cx)));
+    const b = f.let(cx.loadS(width, destination(cx, width, false)));
     advanceOne(cx, width, RDI);
     cx.flagsSub(width, a, b, signExtend(width, i64.sub(a, b)));
     return;
   }
-  const [mask, linearMask, count, step] = repeatArguments(cx, width);
+  const [mask, linearMask, count, step] = repeatArguments(cx, width, { destination: 'read' });
   const span = [cx.gpr(RDI, cx.facts.addressSize), cx.segmentBase(0)];
   const common = [cx.gprS(RAX, width), mask, linearMask, count, step, whileEqual(cx)];
   const done = f.let(cx.call('i32', `repeatScas${width}`, [...span, ...common]));

@@ -1,6 +1,7 @@
 import { type I32, type I64, i32, i64 } from '../../wasm/expr.ts';
 import { STATE, VECTOR } from '../state.ts';
 import type { Bytes, Semantics, SemanticsContext } from './context.ts';
+import { stackLinear } from './shared.ts';
 
 /** Privileged and system instructions. What needs descriptor tables is handed to JavaScript (cx.system). */
 const EFLAGS_IF = 0x200;
@@ -46,7 +47,7 @@ export const smsw: Semantics = (cx) => {
 export const rdmsr: Semantics = (cx) => cx.system('rdmsr');
 export const wrmsr: Semantics = (cx) => cx.system('wrmsr');
 export const cpuid: Semantics = (cx) => cx.system('cpuid');
-export const invlpg: Semantics = (cx) => cx.system('invlpg', [cx.linearAddress(0)]);
+export const invlpg: Semantics = (cx) => cx.system('invlpg', [cx.linearAddress(0, 'unchecked')]);
 export const invpcid: Semantics = (cx) => {
   const at = cx.linearAddress(1);
   const pcid = cx.f.let(cx.load(8, at));
@@ -72,7 +73,7 @@ const storeTable =
   (limit: number, base: number): Semantics =>
   (cx) => {
     refuseUnderUmip(cx);
-    const at = cx.linearAddress(0);
+    const at = cx.linearAddress(0, 'write');
     const width: Bytes = cx.facts.mode === 64 ? 8 : 4;
     cx.probeWrite(2 + width, at);
     cx.store(2, at, i64of(cx.state32(limit)));
@@ -118,8 +119,6 @@ export const mov_seg: Semantics = (cx) => {
   cx.system('loadSegment', [i64of(cx.registerNumber(0)), i64.and(selector, i64.const(0xffff))]);
 };
 const stackPointer = (cx: SemanticsContext): I64 => cx.gpr(4, cx.facts.stackSize);
-const stackLinear = (cx: SemanticsContext, offset: I64): I64 =>
-  cx.facts.mode === 64 ? offset : i64.and(i64.add(offset, cx.segmentBase(2)), i64.const(0xffff_ffff));
 const wrapStack = (cx: SemanticsContext, offset: I64): I64 =>
   cx.facts.stackSize === 8 ? offset : i64.and(offset, i64.const(cx.facts.stackSize === 4 ? 0xffff_ffff : 0xffff));
 /** Pushes one value of the operand size. */
@@ -127,7 +126,7 @@ function push(cx: SemanticsContext, value: I64, storedWidth: Bytes = cx.facts.op
   const { f } = cx;
   const v = f.let(value);
   const rsp = f.let(wrapStack(cx, i64.sub(stackPointer(cx), i64.const(cx.facts.operandSize))));
-  cx.store(storedWidth, stackLinear(cx, rsp), v, true);
+  cx.store(storedWidth, stackLinear(cx, rsp, storedWidth, 'write'), v, true);
   cx.setGpr(4, rsp, cx.facts.stackSize);
 }
 // a wide push of a selector writes only its two bytes (SDM vol. 2, PUSH)
@@ -138,7 +137,7 @@ export const push_seg: Semantics = (cx) =>
     cx.facts.operandSize === 2 ? 2 : cx.facts.operandSize,
   );
 export const pop_seg: Semantics = (cx) => {
-  const selector = cx.load(2, stackLinear(cx, stackPointer(cx)), true);
+  const selector = cx.load(2, stackLinear(cx, stackPointer(cx), 2, 'read'), true);
   cx.system('popSegment', [i64of(cx.registerNumber(0)), selector, i64.const(cx.facts.operandSize)]);
 };
 const loadFar =
@@ -181,7 +180,7 @@ export const popf: Semantics = (cx) => {
   const { f } = cx;
   const size = cx.facts.operandSize;
   const rsp = f.let(stackPointer(cx));
-  const value = f.let(i32.wrap(cx.load(size, stackLinear(cx, rsp), true)));
+  const value = f.let(i32.wrap(cx.load(size, stackLinear(cx, rsp, size, 'read'), true)));
   const kernel = i32.eqz(cpl(cx));
   const old = f.let(cx.state32(STATE.eflags));
   // TF DF NT always (and AC ID in a wide form); IF within IOPL, IOPL in the kernel
@@ -246,6 +245,7 @@ const setFlat = (cx: SemanticsContext, segment: number, selector: I32, attribute
   cx.setState64(STATE.segBase + segment * 8, i64.const(0));
   cx.setState32(STATE.segLimit + segment * 4, i32.const(-1));
   cx.setState32(STATE.segAccess + segment * 4, i32.const(attributes));
+  cx.setState32(STATE.segmentCheck + segment * 4, i32.const(segment === 1 ? 1 : 0));
 };
 const needSyscallEnable = (cx: SemanticsContext): void =>
   cx.raiseIf(i64.eqz(i64.and(cx.state64(STATE.efer), i64.const(1))), VECTOR.ud);
@@ -394,7 +394,7 @@ const stringPort =
     const body = (): void => {
       const port = f.let(i32.wrap(cx.gpr(2, 2)));
       checkPort(cx, port, width);
-      const at = cx.linearAddress(memory);
+      const at = cx.linearAddress(memory, input ? 'write' : 'read');
       if (input) {
         cx.probeWrite(width, at);
         cx.store(width, at, i64of(cx.call('i32', 'portIn', [port, i32.const(width)])));

@@ -106,6 +106,12 @@ export class Processor {
     state.set64(seg === SEG.tr ? STATE.trBase : seg === SEG.ldtr ? STATE.ldtrBase : STATE.segBase + seg * 8, base);
     state.set32(STATE.segLimit + seg * 4, limit);
     state.set32(STATE.segAccess + seg * 4, attributes);
+    if (seg < SEG.ldtr) {
+      const flatData = ATTRIBUTE.present | ATTRIBUTE.notSystem | ATTRIBUTE.writable;
+      const flat =
+        limit === 0xffff_ffff && (attributes & (flatData | ATTRIBUTE.code | ATTRIBUTE.conforming)) === flatData;
+      state.set32(STATE.segmentCheck + seg * 4, flat ? 0 : 1);
+    }
   }
 
   /** CPL, EFLAGS.AC, CR4, CS or SS changed: derives the code mode and what memory accesses and lookups depend on. */

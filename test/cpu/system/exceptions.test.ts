@@ -1,0 +1,395 @@
+import { describe, expect, it } from 'vitest';
+import { STATE } from '../../../src/cpu/state.ts';
+import { SEG } from '../../../src/cpu/system/processor.ts';
+import { AT, BareMetal, DRIVERS, GDT, type Mode, type Outcome, USER } from '../../support/bare-metal.ts';
+
+/** One instruction that faults. Oracle of each: the section of the SDM named. */
+interface FaultCase {
+  readonly name: string;
+  readonly oracle: string;
+  readonly mode: Mode;
+  readonly code: string;
+  readonly setup?: (b: BareMetal) => void;
+  readonly vector: number;
+  readonly error?: number;
+  readonly cr2?: bigint;
+  /** Offset of the saved instruction pointer from the start of the code; 0 for a fault at the first instruction. */
+  readonly at?: number;
+  readonly after?: (b: BareMetal, o: Outcome) => void;
+}
+const RF = 0x1_0000;
+/** Exceptions whose saved RFLAGS has RF set (SDM vol. 3, 17.3.1.1). */
+const isFaultClass = (vector: number): boolean => ![1, 3, 4, 8, 0x80].includes(vector);
+const gpr = (index: number, value: bigint) => (b: BareMetal) => b.cpu.processor.setGpr(index, value);
+const NON_CANONICAL = 0x8000_0000_0000n;
+const all =
+  (...steps: ((b: BareMetal) => void)[]) =>
+  (b: BareMetal): void => {
+    for (const step of steps) step(b);
+  };
+const entry =
+  (linear: bigint, value: (old: bigint) => bigint, level = 1) =>
+  (b: BareMetal) => {
+    const at = b.entryAt(linear, level);
+    b.set64(at, value(b.view.getBigUint64(at, true)));
+    b.cpu.processor.core.flushTlb();
+  };
+const cr = (cell: number, set: bigint) => (b: BareMetal) => {
+  b.cpu.state.set64(cell, b.cpu.state.get64(cell) | set);
+  b.cpu.processor.core.flushTlb();
+  b.cpu.processor.modeChanged();
+};
+const SMEP = 1n << 20n;
+const SMAP = 1n << 21n;
+const READ_RAX = '8a08'; // mov cl, [rax]
+const WRITE_RAX = '8808'; // mov [rax], cl
+const user = BigInt(USER.data);
+const PF_P = 1;
+const PF_W = 2;
+const PF_U = 4;
+const PF_R = 8;
+const PF_I = 16;
+
+const CASES: readonly FaultCase[] = [
+  { name: 'DIV by zero', oracle: 'SDM vol. 3, 6.15 #DE', mode: 'long', code: '31c9f7f1', vector: 0, at: 2 },
+  {
+    name: 'DIV overflow',
+    oracle: 'SDM vol. 2 DIV',
+    mode: 'user',
+    code: 'f7f1',
+    setup: all(gpr(2, 5n), gpr(1, 2n)),
+    vector: 0,
+  },
+  { name: 'UD2', oracle: 'SDM vol. 3, 6.15 #UD', mode: 'user', code: '0f0b', vector: 6 },
+  { name: 'INT3', oracle: 'SDM vol. 3, 6.15 #BP: a trap', mode: 'user', code: 'cc', vector: 3, at: 1 },
+  { name: 'INT 3 in two bytes', oracle: 'SDM vol. 2 INT n', mode: 'user', code: 'cd03', vector: 3, at: 2 },
+  { name: 'INT1', oracle: 'SDM vol. 2 INT1: no DPL check', mode: 'user', code: 'f1', vector: 1, at: 1 },
+  { name: 'INT 80h', oracle: 'SDM vol. 3, 6.12.1.1', mode: 'user', code: 'cd80', vector: 0x80, at: 2 },
+  {
+    name: 'INT n beyond its privilege',
+    oracle: 'SDM vol. 3, 6.12.1.2',
+    mode: 'user',
+    code: 'cd21',
+    vector: 13,
+    error: 0x21 * 8 + 2,
+  },
+  {
+    name: 'INT n through a gate that is not present',
+    oracle: 'SDM vol. 3, 6.13',
+    mode: 'long',
+    code: 'cd21',
+    setup: (b) => b.idtGate(0x21, { access: 0x0e }),
+    vector: 11,
+    error: 0x21 * 8 + 2,
+  },
+  {
+    name: 'INT n beyond the IDT limit',
+    oracle: 'SDM vol. 3, 6.13',
+    mode: 'long',
+    code: 'cdf0',
+    setup: (b) => b.cpu.state.set32(STATE.idtrLimit, 0x8ff),
+    vector: 13,
+    error: 0xf0 * 8 + 2,
+  },
+  {
+    name: 'INT n through what is no gate',
+    oracle: 'SDM vol. 3, 6.14.1',
+    mode: 'long',
+    code: 'cd21',
+    setup: (b) => b.idtGate(0x21, { access: 0x8c }),
+    vector: 13,
+    error: 0x21 * 8 + 2,
+  },
+  {
+    name: 'gate with a null selector',
+    oracle: 'SDM vol. 2 INT n',
+    mode: 'long',
+    code: 'cd21',
+    setup: (b) => b.idtGate(0x21, { selector: 0 }),
+    vector: 13,
+    error: 0,
+  },
+  {
+    name: 'exception through a gate with a null selector: EXT',
+    oracle: 'SDM vol. 3, 6.13',
+    mode: 'long',
+    code: '0f0b',
+    setup: (b) => b.idtGate(6, { selector: 0 }),
+    vector: 13,
+    error: 1,
+  },
+  {
+    name: 'gate into data',
+    oracle: 'SDM vol. 2 INT n',
+    mode: 'long',
+    code: 'cd21',
+    setup: (b) => b.idtGate(0x21, { selector: GDT.data }),
+    vector: 13,
+    error: GDT.data,
+  },
+  {
+    name: 'gate into 32-bit code',
+    oracle: 'SDM vol. 3, 6.14.1',
+    mode: 'long',
+    code: 'cd21',
+    setup: (b) => b.idtGate(0x21, { selector: GDT.code32 }),
+    vector: 13,
+    error: GDT.code32,
+  },
+  { name: 'HLT in user mode', oracle: 'SDM vol. 2 HLT', mode: 'user', code: 'f4', vector: 13, error: 0 },
+  { name: 'CLI beyond IOPL', oracle: 'SDM vol. 2 CLI', mode: 'user', code: 'fa', vector: 13, error: 0 },
+  { name: 'IN without permission', oracle: 'SDM vol. 1, 19.5', mode: 'user', code: 'ec', vector: 13, error: 0 },
+  { name: 'MOV CR0 in user mode', oracle: 'SDM vol. 2 MOV CR', mode: 'user', code: '0f20c0', vector: 13, error: 0 },
+  { name: 'MOV from CR1', oracle: 'SDM vol. 2 MOV CR', mode: 'long', code: '0f20c8', vector: 6 },
+  { name: 'MOV from CR5', oracle: 'SDM vol. 2 MOV CR', mode: 'long', code: '0f20e8', vector: 6 },
+  {
+    name: 'RDMSR of none',
+    oracle: 'SDM vol. 2 RDMSR',
+    mode: 'long',
+    code: '0f32',
+    setup: gpr(1, 0x1234n),
+    vector: 13,
+    error: 0,
+  },
+  {
+    name: 'SYSCALL in compatibility mode',
+    oracle: 'SDM vol. 2 SYSCALL (Intel)',
+    mode: 'compat',
+    code: '0f05',
+    vector: 6,
+  },
+  { name: 'LOCK where it is not allowed', oracle: 'SDM vol. 2 LOCK', mode: 'long', code: 'f08908', vector: 6 },
+  // ---- canonical addresses
+  {
+    name: 'non-canonical read',
+    oracle: 'SDM vol. 1, 3.3.7.1',
+    mode: 'long',
+    code: READ_RAX,
+    setup: gpr(0, NON_CANONICAL),
+    vector: 13,
+    error: 0,
+  },
+  {
+    name: 'non-canonical write',
+    oracle: 'SDM vol. 1, 3.3.7.1',
+    mode: 'user',
+    code: WRITE_RAX,
+    setup: gpr(0, NON_CANONICAL),
+    vector: 13,
+    error: 0,
+  },
+  {
+    name: 'non-canonical by RBP: #SS',
+    oracle: 'SDM vol. 3, 6.15 #SS',
+    mode: 'long',
+    code: '8a4d00',
+    setup: gpr(5, NON_CANONICAL),
+    vector: 12,
+    error: 0,
+  },
+  {
+    name: 'non-canonical push: #SS',
+    oracle: 'SDM vol. 3, 6.15 #SS',
+    mode: 'user',
+    code: '50',
+    setup: gpr(4, NON_CANONICAL + 0x1000n),
+    vector: 12,
+    error: 0,
+  },
+  {
+    name: 'jump to a non-canonical address',
+    oracle: 'SDM vol. 2 JMP',
+    mode: 'long',
+    code: 'ffe0',
+    setup: gpr(0, NON_CANONICAL),
+    vector: 13,
+    error: 0,
+  },
+  // ---- page faults
+  {
+    name: '#PF: not present, read',
+    oracle: 'SDM vol. 3, 4.7',
+    mode: 'user',
+    code: READ_RAX,
+    setup: gpr(0, 0x58_0123n),
+    vector: 14,
+    error: PF_U,
+    cr2: 0x58_0123n,
+  },
+  {
+    name: '#PF: not present, write by the supervisor',
+    oracle: 'SDM vol. 3, 4.7',
+    mode: 'long',
+    code: WRITE_RAX,
+    setup: gpr(0, 0x58_0000n),
+    vector: 14,
+    error: PF_W,
+    cr2: 0x58_0000n,
+  },
+  {
+    name: '#PF: read-only',
+    oracle: 'SDM vol. 3, 4.6',
+    mode: 'user',
+    code: WRITE_RAX,
+    setup: gpr(0, BigInt(USER.code + 0x800)),
+    vector: 14,
+    error: PF_P | PF_W | PF_U,
+    cr2: BigInt(USER.code + 0x800),
+  },
+  {
+    name: '#PF: supervisor page',
+    oracle: 'SDM vol. 3, 4.6',
+    mode: 'user',
+    code: READ_RAX,
+    setup: gpr(0, BigInt(AT.data)),
+    vector: 14,
+    error: PF_P | PF_U,
+    cr2: BigInt(AT.data),
+  },
+  {
+    name: '#PF: CR0.WP',
+    oracle: 'SDM vol. 3, 4.6',
+    mode: 'long',
+    code: WRITE_RAX,
+    setup: gpr(0, BigInt(USER.code)),
+    vector: 14,
+    error: PF_P | PF_W,
+    cr2: BigInt(USER.code),
+  },
+  {
+    name: '#PF: second page of a crossing access',
+    oracle: 'SDM vol. 3, 4.7',
+    mode: 'user',
+    code: '8b08',
+    setup: gpr(0, user + 0x1ffen),
+    vector: 14,
+    error: PF_U,
+    cr2: user + 0x2000n,
+  },
+  {
+    name: '#PF: reserved bit keeps P',
+    oracle: 'SDM vol. 3, 4.7 (QEMU 7.2 loses P)',
+    mode: 'user',
+    code: READ_RAX,
+    setup: all(
+      gpr(0, user),
+      entry(user, (e) => e | (1n << 45n)),
+    ),
+    vector: 14,
+    error: PF_P | PF_U | PF_R,
+    cr2: user,
+  },
+  {
+    name: '#PF: reserved bit in a page directory pointer',
+    oracle: 'SDM vol. 3, 4.5',
+    mode: 'long',
+    code: WRITE_RAX,
+    setup: all(gpr(0, 0x4000_0000n), (b) => b.set64(b.entryAt(0x4000_0000n, 3), 0x83n | 0x2000n)),
+    vector: 14,
+    error: PF_P | PF_W | PF_R,
+    cr2: 0x4000_0000n,
+  },
+  {
+    name: '#PF: PS in PML4E is reserved',
+    oracle: 'SDM vol. 3, 4.5',
+    mode: 'long',
+    code: READ_RAX,
+    setup: all(gpr(0, 0x80_0000_0000n), (b) => b.set64(b.entryAt(0x80_0000_0000n, 4), 0x2083n)),
+    vector: 14,
+    error: PF_P | PF_R,
+    cr2: 0x80_0000_0000n,
+  },
+  {
+    name: '#PF: fetch of NX',
+    oracle: 'SDM vol. 3, 4.6',
+    mode: 'user',
+    code: 'ffe0',
+    setup: gpr(0, user),
+    vector: 14,
+    error: PF_P | PF_U | PF_I,
+    cr2: user,
+    at: USER.data - USER.code,
+  },
+  {
+    name: '#PF: SMEP',
+    oracle: 'SDM vol. 3, 4.6',
+    mode: 'long',
+    code: 'ffe0',
+    setup: all(gpr(0, BigInt(USER.code)), cr(STATE.cr4, SMEP)),
+    vector: 14,
+    error: PF_P | PF_I,
+    cr2: BigInt(USER.code),
+    at: USER.code - AT.code,
+  },
+  {
+    name: '#PF: SMAP',
+    oracle: 'SDM vol. 3, 4.6',
+    mode: 'long',
+    code: READ_RAX,
+    setup: all(gpr(0, user), cr(STATE.cr4, SMAP)),
+    vector: 14,
+    error: PF_P,
+    cr2: user,
+  },
+  // ---- units
+  {
+    name: '#NM by TS',
+    oracle: 'SDM vol. 3, 2.5',
+    mode: 'long',
+    code: 'd9e8',
+    setup: (b) => void b.cpu.state.set32(STATE.fpuFault, 8),
+    vector: 7,
+  },
+  // ---- double faults
+  {
+    name: '#DF: #GP while delivering #GP',
+    oracle: 'SDM vol. 3, table 6-5',
+    mode: 'user',
+    code: 'f4',
+    setup: (b) => b.idtGate(13, { selector: 0 }),
+    vector: 8,
+    error: 0,
+  },
+  {
+    name: '#DF: #NP while delivering #PF',
+    oracle: 'SDM vol. 3, table 6-5',
+    mode: 'user',
+    code: READ_RAX,
+    setup: all(gpr(0, 0x58_0000n), (b) => b.idtGate(14, { access: 0x0e })),
+    vector: 8,
+    error: 0,
+    cr2: 0x58_0000n,
+  },
+  {
+    name: '#NP while delivering #UD: served in turn',
+    oracle: 'SDM vol. 3, table 6-5',
+    mode: 'user',
+    code: '0f0b',
+    setup: (b) => b.idtGate(6, { access: 0x0e }),
+    vector: 11,
+    error: 6 * 8 + 3,
+  },
+];
+
+for (const driver of DRIVERS) {
+  describe(`exceptions, ${driver}`, () => {
+    const bench = new BareMetal(driver);
+    for (const c of CASES) {
+      it(`${c.name} (${c.oracle})`, () => {
+        bench.enter(c.mode);
+        c.setup?.(bench);
+        const before = { sp: Number(bench.cpu.processor.gpr(4)), cs: bench.cpu.processor.selector(SEG.cs) };
+        const o = bench.run(c.code);
+        expect(o.vector).toBe(c.vector);
+        expect(o.error).toBe(c.error ?? ([8, 10, 11, 12, 13, 14, 17].includes(c.vector) ? 0 : undefined));
+        expect(o.ip - bench.codeAt).toBe(c.at ?? 0);
+        expect(o.cs).toBe(before.cs);
+        if (c.name !== 'DIV by zero') expect(o.changed).toEqual([]);
+        expect(o.flags & RF).toBe(isFaultClass(c.vector) ? RF : 0);
+        if (c.cr2 !== undefined) expect(o.cr2).toBe(c.cr2);
+        if (o.sp !== undefined && before.sp < 2 ** 46) expect(o.sp).toBe(before.sp);
+        c.after?.(bench, o);
+      });
+    }
+  });
+}
