@@ -80,8 +80,6 @@ export const STATE = {
   generation: 560,
   /** log2 of the page size of the last successful walk. */
   walkShift: 564,
-  /** Bit 0 / 1: a large page of the lower / upper half has been entered into the TLB since the last flush. */
-  largePages: 568,
   /** CR3 writes, INVLPG and other reasons to flush, for statistics. */
   flushes: 572,
   /** What the instruction in hand means for single stepping: see STEP. */
@@ -175,6 +173,12 @@ export const CODE_PAGE = {
   map: 16,
   size: 16 + 4096 * 4,
 } as const;
+
+/**
+ * Which regions of the linear address space may have large pages in the TLB, and which pages have been executed, since the
+ * last flush: bitmaps hashed by address, so that INVLPG of an ordinary data page forgets nothing else.
+ */
+export const RECENT = { large2M: 0x1000, large1G: 0x1200, executed: 0x1400, bytes: 0x200, total: 0x600 } as const;
 
 export const FAULT = { present: 0x100, hasError: 0x200 } as const;
 export const VECTOR = {

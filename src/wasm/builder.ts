@@ -146,6 +146,10 @@ export class FunctionBuilder implements Callable {
     this.code.byte(0x21);
     this.code.u32(index);
   }
+  /** How many blocks, loops and ifs are open. */
+  get depth(): number {
+    return this.#depth;
+  }
   /** Sets several locals at once: every value is evaluated before the first local changes. */
   setAll(parts: readonly (readonly [index: number, value: Expr])[]): void {
     for (const [, value] of parts) this.emit(value);

@@ -519,17 +519,9 @@ export abstract class Driver implements SemanticsContext {
     this.f.store64(ZERO, this.nextLinear(), STATE.ip);
     this.exit(EXIT.halt);
   }
-  recheckInterrupts(instructions: 0 | 1): void {
-    this.f.if(
-      i32.load(ZERO, STATE.pending),
-      () => this.f.callVoid(this.helper('cutBudget'), [i32.const(instructions)]),
-      undefined,
-      'unlikely',
-    );
-  }
-  interruptShadow(): void {
-    this.f.store32(ZERO, i32.load(ZERO, STATE.budget), STATE.shadow);
-  }
+  abstract recheckInterrupts(instructions: 0 | 1): void;
+  abstract endSlice(): void;
+  abstract interruptShadow(): void;
   readonly budget = {
     available: (): I32 => i32.add(i32.load(ZERO, STATE.budget), i32.const(1)),
     spend: (n: I32): void => {

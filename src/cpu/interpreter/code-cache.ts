@@ -213,7 +213,8 @@ export class CodeCache {
     const { memory } = this.#host;
     memory.u8.copyWithin(to, from, from + RECORD.size);
     for (const field of [RECORD.a, RECORD.b]) {
-      if (memory.get32(to + field) === from + RECORD.imm) memory.set32(to + field, to + RECORD.imm);
+      const pointer = memory.get32(to + field);
+      if (pointer >= from && pointer < from + RECORD.size) memory.set32(to + field, pointer - from + to);
     }
   }
 

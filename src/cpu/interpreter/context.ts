@@ -203,6 +203,20 @@ export class InterpreterContext extends Driver {
     this.f.store64(ZERO, target, STATE.ip);
     this.exit(EXIT.jump);
   }
+  recheckInterrupts(instructions: 0 | 1): void {
+    this.f.if(
+      i32.load(ZERO, STATE.pending),
+      () => this.f.callVoid(this.helper('cutBudget'), [i32.const(instructions)]),
+      undefined,
+      'unlikely',
+    );
+  }
+  endSlice(): void {
+    this.f.callVoid(this.helper('cutBudget'), [i32.const(0)]);
+  }
+  interruptShadow(): void {
+    this.f.store32(ZERO, i32.load(ZERO, STATE.budget), STATE.shadow);
+  }
   protected exit(code: number, condition?: I32): void {
     this.#exits.exit(code, condition);
   }

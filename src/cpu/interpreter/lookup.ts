@@ -1,6 +1,7 @@
 import { ZERO } from '../../wasm/builder.ts';
 import { i32, i64 } from '../../wasm/expr.ts';
 import type { HelperDefinition } from '../helpers/definition.ts';
+import { markExecuted, markLargePage } from '../mmu/recent.ts';
 import { count } from '../mmu/walk.ts';
 import { ACCESS, CODE_PAGE, COUNTER, ITLB, JUMP_CACHE, STATE } from '../state.ts';
 
@@ -65,6 +66,8 @@ const fetchPage: HelperDefinition = {
     const ram = f.let(f.call('i64', h('physToRam'), [phys]));
     f.if(i64.ltS(ram, i64.const(0)), () => f.return(i32.const(-2)));
     const ramPage = f.let(i32.wrap(i64.shrU(ram, i64.const(12))));
+    markExecuted(f, page);
+    markLargePage(f, page);
     f.store64(entry, page, ITLB.tag);
     f.store32(entry, key, ITLB.key);
     f.store32(entry, ramPage, ITLB.page);

@@ -59,6 +59,12 @@ export function writeRecord(
       case 'mem':
         return;
       case 'imm':
+        if (i === 1 && d.operands[0]!.kind === 'imm') {
+          // ENTER has two immediates and no memory operand: the second takes the displacement's place
+          i32[(at + RECORD.disp) >> 2] = o.lo;
+          u32[(at + RECORD.b) >> 2] = at + RECORD.disp;
+          return;
+        }
         i32[(at + RECORD.imm) >> 2] = o.lo;
         if (longImmediate) i32[(at + RECORD.imm + 4) >> 2] = o.hi;
         if (i < 2) u32[(at + POINTER[i]!) >> 2] = at + RECORD.imm;

@@ -1,5 +1,15 @@
 import { type FunctionBuilder, type Label, ZERO } from '../../wasm/builder.ts';
-import { type Callable, type I32, type I64, i32, i64, isConst, type V128 } from '../../wasm/expr.ts';
+import {
+  type Callable,
+  type Expr,
+  type I32,
+  type I64,
+  i32,
+  i64,
+  isConst,
+  type V128,
+  type ValType,
+} from '../../wasm/expr.ts';
 import { v128 } from '../../wasm/simd.ts';
 import type { DecodedInstruction, GprOperand, MemOperand } from '../decode/types.ts';
 import { SEGMENT } from '../decode/types.ts';
@@ -56,6 +66,9 @@ export class TranslatorContext extends Driver {
   readonly #offset: number;
   readonly #unretired: number;
   readonly #flagsDead: boolean;
+  readonly #setsCode: boolean;
+  /** Nesting at the instruction's top level. */
+  readonly #depth: number;
   /** Has the instruction ended its block by an unconditional transfer? */
   ended = false;
 
@@ -67,6 +80,8 @@ export class TranslatorContext extends Driver {
       readonly unretired: number;
       readonly flagsDead: boolean;
       readonly stackSize: 2 | 4 | 8;
+      /** The instruction ends its block and may change the EXIT code with which the region is left. */
+      readonly setsCode: boolean;
     },
   ) {
     super(frame.f, d, factsOf(d, at.stackSize), frame.lookup);
@@ -74,6 +89,9 @@ export class TranslatorContext extends Driver {
     this.#offset = at.offset;
     this.#unretired = at.unretired;
     this.#flagsDead = at.flagsDead;
+    this.#setsCode = at.setsCode;
+    this.#depth = frame.f.depth;
+    if (at.setsCode) frame.f.set(frame.code, i32.const(EXIT.jump));
   }
 
   // ---- registers
@@ -101,7 +119,9 @@ export class TranslatorContext extends Driver {
     }
     if (width === 4) {
       f.set(local, isConst(value) ? i64.and(value, i64.const(0xffff_ffff)) : i64.extendU(i32.wrap(value)));
-      frame.zeroExtended.add(index);
+      // a write that may not happen says nothing about the register afterwards
+      if (f.depth === this.#depth) frame.zeroExtended.add(index);
+      else frame.zeroExtended.delete(index);
       return;
     }
     const shift = high ? 8 : 0;
@@ -275,7 +295,33 @@ export class TranslatorContext extends Driver {
   }
   jumpAnywhere(linear: I64): void {
     this.f.set(this.#frame.ip, linear);
-    this.f.set(this.#frame.code, i32.const(EXIT.jump));
+    if (!this.#setsCode) this.f.set(this.#frame.code, i32.const(EXIT.jump));
+    this.f.br(this.#frame.leave);
+    this.ended = true;
+  }
+  /** Instructions of the block that the interpreter would not have charged yet. */
+  #afterThis(): I32 {
+    return i32.add(this.f.get('i32', this.#frame.budget), i32.const(this.#unretired - 1));
+  }
+  recheckInterrupts(_instructions: 0 | 1): void {
+    // such an instruction ends its block: the way out tells the run loop, which knows of the shadow
+    const pending = i32.load(ZERO, STATE.pending);
+    this.f.set(this.#frame.code, i32.select(pending, i32.const(EXIT.refresh), this.f.get('i32', this.#frame.code)));
+  }
+  endSlice(): void {
+    this.f.set(this.#frame.code, i32.const(EXIT.refresh));
+  }
+  interruptShadow(): void {
+    this.f.store32(ZERO, this.#afterThis(), STATE.shadow);
+  }
+  override call<T extends ValType>(type: T, name: string, args: readonly Expr[]): Expr<T> {
+    // the clock counts instructions: it must see what the interpreter would show
+    if (name === 'readTsc') this.f.store32(ZERO, this.#afterThis(), STATE.budget);
+    return super.call(type, name, args);
+  }
+  /** Leaves for the next instruction; `code` was set when the instruction began. */
+  leaveAfter(): void {
+    this.f.set(this.#frame.ip, this.nextLinear());
     this.f.br(this.#frame.leave);
     this.ended = true;
   }

@@ -49,14 +49,21 @@ const MAX_BLOCK_LENGTH = 100;
 const INTERPRETED = new Set(
   (
     'mov_cr mov_dr clts lmsw smsw rdmsr wrmsr cpuid invlpg invpcid wbinvd invd lgdt lidt sgdt sidt lldt ltr sldt str verr verw lar lsl ' +
-    'mov_seg push_seg pop_seg les lss lds lfs lgs cli sti pushf popf stac clac hlt int int3 int1 into iret jmp_far call_far ret_far ' +
-    'syscall sysret sysenter sysexit swapgs rdfsbase rdgsbase wrfsbase wrgsbase rdtsc rdtscp rdpid rdpmc rdrand rdseed xgetbv xsetbv ' +
+    'mov_seg push_seg pop_seg les lss lds lfs lgs hlt int int3 int1 into iret jmp_far call_far ret_far ' +
+    'sysenter sysexit rdpmc rdrand rdseed xgetbv xsetbv ' +
     'in out ins outs fxsave fxrstor xsave xsavec xsaveopt xsaves xrstor xrstors enter bound monitor mwait rdpkru wrpkru ' +
     'pusha popa movs stos lods cmps scas ud0 ud1 ud2 maskmovdqu maskmovq'
   ).split(' '),
 );
+/** Translated, but the region ends there: interrupts, privilege or the TLB tables may be others afterwards. */
+export const ENDS_REGION = new Set(['sti', 'popf', 'stac', 'clac', 'syscall', 'sysret']);
+/** Privileged, and translated with the check. */
+const PRIVILEGED = new Set(['swapgs', 'sysret']);
 export const isTranslatable = (d: DecodedInstruction, host: Pick<DiscoveryHost, 'semantics'>): boolean =>
-  !INTERPRETED.has(d.row.mnemonic) && !d.row.cpl0 && d.rep === 'none' && host.semantics(d.row.mnemonic) !== undefined;
+  !INTERPRETED.has(d.row.mnemonic) &&
+  (!d.row.cpl0 || PRIVILEGED.has(d.row.mnemonic)) &&
+  d.rep === 'none' &&
+  host.semantics(d.row.mnemonic) !== undefined;
 
 /** Follows hot code from `entry` along direct branches and fall-through, where the interpreter has been. */
 export function discover(host: DiscoveryHost, entry: number): RegionPlan | undefined {
@@ -117,8 +124,8 @@ export function discover(host: DiscoveryHost, entry: number): RegionPlan | undef
       instructions.set(at, d);
       const next = at + d.length;
       const target = d.operands[0]?.kind === 'rel' ? next + d.operands[0].displacement : undefined;
-      if (d.row.ends) {
-        if (d.row.mnemonic === 'call') lead(next, true);
+      if (d.row.ends || ENDS_REGION.has(d.row.mnemonic)) {
+        if (d.row.mnemonic === 'call' || !d.row.ends || d.row.mnemonic === 'syscall') lead(next, true);
         else {
           if (target !== undefined) lead(target, false);
           if (isConditional(d)) lead(next, false);
@@ -172,7 +179,7 @@ function cutBlocks(
       }
       list.push({ d, offset: at });
       at += d.length;
-      if (d.row.ends) {
+      if (d.row.ends || ENDS_REGION.has(d.row.mnemonic)) {
         exit = 'transfer';
         break;
       }

@@ -3,9 +3,9 @@ import { type Callable, type I32, i32, i64 } from '../../wasm/expr.ts';
 import type { ModuleBuilder } from '../../wasm/module.ts';
 import { FLAG, type OpcodeRow, SEGMENT } from '../decode/types.ts';
 import type { Semantics } from '../semantics/context.ts';
-import { BAIL, EXIT, STATE } from '../state.ts';
+import { BAIL, EXIT, STATE, VECTOR } from '../state.ts';
 import { type RegionFrame, TranslatorContext } from './context.ts';
-import type { Block, RegionPlan } from './discover.ts';
+import { type Block, ENDS_REGION, type RegionPlan } from './discover.ts';
 
 /** What a region is translated for. */
 export interface TranslationMode {
@@ -166,7 +166,7 @@ function successors(b: Block): number[] {
   // the fall-through last in the walk comes first in reverse postorder
   if (target?.kind === 'rel' && last.d.row.mnemonic !== 'call')
     out.push(last.offset + last.d.length + target.displacement);
-  if (last.d.row.mnemonic !== 'jmp' && last.d.row.mnemonic !== 'call') out.push(b.end);
+  if (!['jmp', 'call', 'ret'].includes(last.d.row.mnemonic)) out.push(b.end);
   return out;
 }
 
@@ -201,8 +201,11 @@ function emitBlock(
         unretired: count - n,
         flagsDead: flagsDeadAfter(block, n),
         stackSize: mode.stackSize,
+        setsCode: ENDS_REGION.has(d.row.mnemonic),
       });
+      if (d.row.cpl0) cx.raiseIf(i32.load(ZERO, STATE.cpl), VECTOR.gp, 0);
       mode.semantics.get(d.row.mnemonic)!(cx);
+      if (!cx.ended && ENDS_REGION.has(d.row.mnemonic)) cx.leaveAfter();
       ended = cx.ended;
     });
   });

@@ -1,7 +1,8 @@
 import { type FunctionBuilder, ZERO } from '../../wasm/builder.ts';
 import { type I32, i32, i64 } from '../../wasm/expr.ts';
 import type { HelperDefinition } from '../helpers/definition.ts';
-import { ACCESS, ITLB, JUMP_CACHE, PRIVILEGE, STATE, TLB } from '../state.ts';
+import { ACCESS, ITLB, JUMP_CACHE, PRIVILEGE, RECENT, STATE, TLB } from '../state.ts';
+import { mayBeInLargePage, mayHaveBeenExecuted } from './recent.ts';
 
 const CR4_SMAP = 0x20_0000;
 const EFLAGS_AC = 0x4_0000;
@@ -47,6 +48,7 @@ const bumpGeneration: HelperDefinition = {
   build(f, h) {
     const next = f.let(i32.and(i32.add(i32.load(ZERO, STATE.generation), i32.const(1)), i32.const(0xff_ffff)));
     f.store32(ZERO, next, STATE.generation);
+    f.memoryFill(i32.const(RECENT.executed), i32.const(0), i32.const(RECENT.bytes));
     // after a wrap an old entry could match again
     f.if(i32.eqz(next), () =>
       f.memoryFill(
@@ -65,7 +67,7 @@ const flushTlb: HelperDefinition = {
   results: [],
   build(f, h) {
     f.memoryFill(i32.const(TLB.base), i32.const(0xff), i32.const(TLB.tableSize * 2 * TLB.privileges));
-    f.store32(ZERO, i32.const(0), STATE.largePages);
+    f.memoryFill(i32.const(RECENT.large2M), i32.const(0), i32.const(2 * RECENT.bytes));
     f.store32(ZERO, i32.add(i32.load(ZERO, STATE.flushes), i32.const(1)), STATE.flushes);
     f.callVoid(h('bumpGeneration'), []);
   },
@@ -88,9 +90,8 @@ const invalidatePage: HelperDefinition = {
   results: [],
   build(f, h) {
     const page = f.let(i64.and(f.param('i64', 0), i64.const(-4096)));
-    const half = i32.add(i32.wrap(i64.shrU(page, i64.const(63))), i32.const(1));
     f.if(
-      i32.and(i32.load(ZERO, STATE.largePages), half),
+      mayBeInLargePage(f, page),
       () => f.callVoid(h('flushTlb'), []),
       () => {
         const index = f.let(i32.and(i32.wrap(i64.shrU(page, i64.const(8))), i32.const(TLB.indexMask)));
@@ -98,7 +99,7 @@ const invalidatePage: HelperDefinition = {
           const entry = f.let(i32.add(table, index));
           f.if(i64.eq(i64.load(entry, TLB.tag), page), () => f.store64(entry, i64.const(-1), TLB.tag));
         });
-        f.callVoid(h('bumpGeneration'), []);
+        f.if(mayHaveBeenExecuted(f, page), () => f.callVoid(h('bumpGeneration'), []));
       },
     );
   },

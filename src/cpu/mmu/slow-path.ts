@@ -2,6 +2,7 @@ import { type FunctionBuilder, ZERO } from '../../wasm/builder.ts';
 import { type Callable, type I32, type I64, i32, i64 } from '../../wasm/expr.ts';
 import type { HelperDefinition } from '../helpers/definition.ts';
 import { ACCESS, BAIL, CODE_PAGE, COUNTER, SLOW, STATE, TLB, VECTOR } from '../state.ts';
+import { markLargePage } from './recent.ts';
 import { count, setFault } from './walk.ts';
 
 /**
@@ -20,10 +21,7 @@ function fillTlb(f: FunctionBuilder, linear: I64, ram: I64, tableCell: number): 
   const entry = f.let(tlbEntry(linear, tableCell));
   f.store64(entry, pageOf(linear), TLB.tag);
   f.store32(entry, i32.wrap(i64.sub(ram, linear)), TLB.addend);
-  f.if(i32.gtU(i32.load(ZERO, STATE.walkShift), i32.const(12)), () => {
-    const half = i32.add(i32.wrap(i64.shrU(linear, i64.const(63))), i32.const(1));
-    f.store32(ZERO, i32.or(i32.load(ZERO, STATE.largePages), half), STATE.largePages);
-  });
+  markLargePage(f, linear);
 }
 const codePageOf = (ram: I32): I32 =>
   i32.load(i32.add(i32.load(ZERO, STATE.codePages), i32.shl(i32.shrU(ram, i32.const(12)), i32.const(2))));

@@ -144,6 +144,8 @@ export interface SemanticsContext {
   halt(): void;
   /** After setting IF or lowering TPR: makes sure a pending interrupt is seen after `instructions` more instructions. */
   recheckInterrupts(instructions: 0 | 1): void;
+  /** The run loop must look at flags and interrupts before the next instruction (TF was set). */
+  endSlice(): void;
   /** No interrupt is to be taken before the next instruction has retired (STI, MOV SS, POP SS). */
   interruptShadow(): void;
   /** Selector and offset of a far pointer: immediate or memory operand i. */

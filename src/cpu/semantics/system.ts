@@ -205,7 +205,7 @@ export const popf: Semantics = (cx) => {
       f.if(i32.and(changed, i32.const(EFLAGS_AC)), () => f.callVoid(cx.helper('updatePrivilege'), []));
       f.if(i32.and(next, i32.const(EFLAGS_IF)), () => cx.recheckInterrupts(0));
       // single stepping is the run loop's business
-      f.if(i32.and(next, i32.const(0x100)), () => f.callVoid(cx.helper('cutBudget'), [i32.const(0)]));
+      f.if(i32.and(next, i32.const(0x100)), () => cx.endSlice());
     },
     undefined,
     'unlikely',
@@ -222,9 +222,12 @@ const setAc =
 export const stac = setAc(true);
 export const clac = setAc(false);
 export const hlt: Semantics = (cx) => cx.halt();
-export const int: Semantics = (cx) => cx.system('softwareInterrupt', [cx.read(0)]);
-export const int3: Semantics = (cx) => cx.system('softwareInterrupt', [i64.const(VECTOR.bp)]);
-export const int1: Semantics = (cx) => cx.system('softwareInterrupt', [i64.const(VECTOR.db)]);
+const softwareInterrupt = (cx: SemanticsContext, vector: I64, privileged = false): void =>
+  cx.system('softwareInterrupt', [vector, i64.const(privileged ? 1 : 0)]);
+export const int: Semantics = (cx) => softwareInterrupt(cx, cx.read(0));
+export const int3: Semantics = (cx) => softwareInterrupt(cx, i64.const(VECTOR.bp));
+/** Any privilege may use it, whatever the gate's DPL (SDM vol. 2, INT1). */
+export const int1: Semantics = (cx) => softwareInterrupt(cx, i64.const(VECTOR.db), true);
 export const iret: Semantics = (cx) => cx.system('iret', [i64.const(cx.facts.operandSize)]);
 
 // ---- far control transfers
@@ -266,7 +269,9 @@ export const syscall: Semantics = (cx) => {
   cx.setState32(STATE.cpl, i32.const(0));
   cx.setState32(STATE.codeMode, i32.const(0));
   f.callVoid(cx.helper('updatePrivilege'), []);
-  cx.jumpAnywhere(cx.state64(cx.facts.mode === 64 ? STATE.lstar : STATE.cstar));
+  // a single-step trap follows only if IA32_FMASK has left TF set
+  cx.setState32(STATE.singleStep, i32.and(i32.shrU(kept, i32.const(8)), i32.const(1)));
+  cx.jumpAnywhere(cx.state64(STATE.lstar));
 };
 export const sysret: Semantics = (cx) => {
   const { f } = cx;
@@ -286,12 +291,7 @@ export const sysret: Semantics = (cx) => {
   cx.setState32(STATE.codeMode, i32.const(to64 ? 0 : 5));
   f.callVoid(cx.helper('updatePrivilege'), []);
   f.if(i32.and(flags, i32.const(EFLAGS_IF)), () => cx.recheckInterrupts(0));
-  f.if(
-    i32.and(flags, i32.const(0x100)),
-    () => f.callVoid(cx.helper('cutBudget'), [i32.const(0)]),
-    undefined,
-    'unlikely',
-  );
+  f.if(i32.and(flags, i32.const(0x100)), () => cx.endSlice(), undefined, 'unlikely');
   cx.jumpAnywhere(target);
 };
 export const sysenter: Semantics = (cx) => cx.system('sysenter');
@@ -364,7 +364,11 @@ function checkPort(cx: SemanticsContext, port: I32, width: number): void {
   const { f } = cx;
   f.if(
     outsideIopl(cx),
-    () => cx.raiseIf(i32.eqz(cx.call('i32', 'ioAllowed', [port, i32.const(width)])), VECTOR.gp, 0),
+    () => {
+      const allowed = f.let(cx.call('i32', 'ioAllowed', [port, i32.const(width)]));
+      cx.checkFault();
+      cx.raiseIf(i32.eqz(allowed), VECTOR.gp, 0);
+    },
     undefined,
     'unlikely',
   );
@@ -391,9 +395,10 @@ const stringPort =
     const memory = input ? 0 : 1;
     const width = cx.width(memory) as Bytes;
     const pointer = input ? 7 : 6;
+    // the permission is asked for even when the count is 0 (reference CPU)
+    const port = f.let(i32.wrap(cx.gpr(2, 2)));
+    checkPort(cx, port, width);
     const body = (): void => {
-      const port = f.let(i32.wrap(cx.gpr(2, 2)));
-      checkPort(cx, port, width);
       const at = cx.linearAddress(memory, input ? 'write' : 'read');
       if (input) {
         cx.probeWrite(width, at);
