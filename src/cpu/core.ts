@@ -3,6 +3,7 @@ import { ModuleBuilder } from '../wasm/module.ts';
 import { FLAG_HELPERS } from './flags.ts';
 import type { HelperDefinition } from './helpers/definition.ts';
 import { SEMANTIC_HELPERS } from './helpers/index.ts';
+import { INTERRUPT_HELPERS } from './helpers/interrupt.ts';
 import { buildRunLoop, type HandlerSource } from './interpreter/handlers.ts';
 import { LOOKUP_HELPERS } from './interpreter/lookup.ts';
 import { FLUSH_HELPERS } from './mmu/flush.ts';
@@ -49,6 +50,7 @@ const HELPERS: readonly HelperDefinition[] = [
   ...FLUSH_HELPERS,
   ...FLAG_HELPERS,
   ...LOOKUP_HELPERS,
+  ...INTERRUPT_HELPERS,
   ...SEMANTIC_HELPERS,
 ];
 const SIGNATURES: ReadonlyMap<string, Signature> = new Map<string, Signature>([
@@ -102,6 +104,7 @@ export interface CoreExports {
   probeWriteSlow(linear: bigint, flags: number): void;
   physLoad(phys: bigint, width: number): bigint;
   physStore(phys: bigint, value: bigint, width: number): void;
+  deliverFast(vector: number, hasError: number, error: number, isException: number): number;
   readFlags(): number;
   writeStatusFlags(word: number): void;
   updatePrivilege(): void;

@@ -9,9 +9,10 @@ import { HOT_ENCODINGS } from './interpreter/hot-forms.ts';
 import { Jit, type JitHost, type JitOptions } from './jit/jit.ts';
 import { SEMANTICS } from './semantics/index.ts';
 import { SYSTEM_OPERATIONS } from './semantics/system-operations.ts';
-import { COUNTER, DYNAMIC_BASE, EXIT, STATE, VECTOR } from './state.ts';
+import { COUNTER, DYNAMIC_BASE, EXIT, STATE, STEP, VECTOR } from './state.ts';
 import { StateMemory } from './state-memory.ts';
 import { updateUnits } from './system/control.ts';
+import { breakpointsAt, DR6, noteDebug } from './system/debug.ts';
 import { deliver, type Interruption, isDoubleFault } from './system/interrupts.ts';
 import { ModelSpecificRegisters, type MsrDevices } from './system/msr.ts';
 import { OPERATIONS, type SystemContext } from './system/operations.ts';
@@ -79,6 +80,8 @@ export class Cpu {
   readonly jit: Jit | undefined;
   #retired = 0;
   #nmi = false;
+  /** What the interrupt controller last said. */
+  #interrupt = false;
   #stop = false;
 
   constructor(options: CpuOptions) {
@@ -186,6 +189,8 @@ export class Cpu {
     p.setSegment(SEG.ldtr, 0, 0n, 0xffff, 0x82);
     p.setSegment(SEG.tr, 0, 0n, 0xffff, 0x8b);
     p.setEflags(2);
+    state.set32(STATE.nmiBlocked, 0);
+    state.i32[STATE.shadow >> 2] = -1;
     updateUnits(p);
     this.#core.flushTlb();
     p.modeChanged();
@@ -214,13 +219,21 @@ export class Cpu {
 
   /** The interrupt controller's output has changed. */
   setInterruptPending(pending: boolean): void {
-    this.state.set32(STATE.pending, pending || this.#nmi ? 1 : 0);
+    this.#interrupt = pending;
+    this.#updatePending();
     if (pending && this.interruptsEnabled) this.#core.cutBudget(0);
   }
   raiseNmi(): void {
     this.#nmi = true;
-    this.state.set32(STATE.pending, 1);
+    this.#updatePending();
     this.#core.cutBudget(0);
+  }
+  /** An NMI that may be delivered: none is between the delivery of one and IRET (SDM vol. 3, 6.7.1). */
+  get #nmiReady(): boolean {
+    return this.#nmi && this.state.get32(STATE.nmiBlocked) === 0;
+  }
+  #updatePending(): void {
+    this.state.set32(STATE.pending, this.#interrupt || this.#nmiReady ? 1 : 0);
   }
   /** Makes `run` return after the instruction in hand. */
   stop(): void {
@@ -245,7 +258,9 @@ export class Cpu {
     this.#limit = this.retired + budget;
     this.#stop = false;
     let shadow = state.i32[STATE.shadow >> 2] === -2;
+    let inhibited = false;
     for (;;) {
+      if (this.#nmi) this.#updatePending();
       if (!shadow && state.get32(STATE.pending)) {
         const fatal = this.#deliverPending();
         if (fatal) return fatal;
@@ -257,8 +272,23 @@ export class Cpu {
         return { kind: 'budget' };
       }
       this.jit?.poll();
-      const stepping = (state.get32(STATE.eflags) & EFLAGS.tf) !== 0;
-      const slice = shadow || stepping ? 1 : left;
+      const flags = state.get32(STATE.eflags);
+      const stepping = (flags & EFLAGS.tf) !== 0;
+      // breakpoints cost a look at every instruction, and nothing while none is set
+      const debugging = (state.get32(STATE.dr + 56) & 0xff) !== 0;
+      if (debugging && !inhibited && !(flags & EFLAGS.rf)) {
+        const hit = breakpointsAt(this.processor, state.get64(STATE.ip));
+        if (hit !== 0n) {
+          noteDebug(this.processor, hit);
+          const fatal = this.#raise({ vector: VECTOR.db });
+          if (fatal) return fatal;
+          continue;
+        }
+      }
+      // RF holds for one instruction (SDM vol. 3, 17.3.1.1)
+      if (flags & EFLAGS.rf) state.set32(STATE.eflags, flags & ~EFLAGS.rf);
+      const slice = shadow || stepping || debugging ? 1 : left;
+      state.set32(STATE.singleStep, STEP.due);
       this.#retired = this.retired;
       state.set32(STATE.budget, slice);
       state.set32(STATE.budgetTotal, slice);
@@ -266,7 +296,16 @@ export class Cpu {
       const code = this.#core.run();
       const before = this.#retired;
       const remaining = state.i32[STATE.budget >> 2]!;
-      shadow = state.i32[STATE.shadow >> 2] === remaining && this.retired > before;
+      const step = state.get32(STATE.singleStep);
+      if (code === EXIT.decode && this.retired === before) {
+        // nothing has been executed: what held for the next instruction still does
+        if (flags & EFLAGS.rf) state.set32(STATE.eflags, flags);
+      } else {
+        shadow = state.i32[STATE.shadow >> 2] === remaining && this.retired > before;
+        inhibited = slice === 1 && step === STEP.inhibited;
+        // the rest of a repetition is the same instruction still
+        if (debugging && code === EXIT.repeat) state.set32(STATE.eflags, state.get32(STATE.eflags) | EFLAGS.rf);
+      }
       this.#countExit(code);
       switch (code) {
         case EXIT.fault: {
@@ -285,7 +324,7 @@ export class Cpu {
           break;
         }
         case EXIT.halt:
-          if (!state.get32(STATE.pending) || !(this.interruptsEnabled || this.#nmi)) {
+          if (!stepping && (!state.get32(STATE.pending) || !(this.interruptsEnabled || this.#nmiReady))) {
             this.#retired = this.retired;
             state.set32(STATE.budget, 0);
             state.set32(STATE.budgetTotal, 0);
@@ -294,8 +333,8 @@ export class Cpu {
           break;
         default:
       }
-      if (stepping && this.retired > before && code !== EXIT.fault && code !== EXIT.repeat) {
-        state.set64(STATE.dr + 48, state.get64(STATE.dr + 48) | 0x4000n);
+      if (stepping && step === STEP.due && this.retired > before && code !== EXIT.fault) {
+        noteDebug(this.processor, DR6.bs);
         const fatal = this.#raise({ vector: VECTOR.db }, 'trap');
         if (fatal) return fatal;
       }
@@ -335,8 +374,10 @@ export class Cpu {
   #deliverPending(): RunExit | undefined {
     const p = this.processor;
     let vector = -1;
-    if (this.#nmi) {
+    if (this.#nmiReady) {
       this.#nmi = false;
+      this.state.set32(STATE.nmiBlocked, 1);
+      this.#updatePending();
       vector = VECTOR.nmi;
     } else if (this.interruptsEnabled) vector = this.#bus.acknowledgeInterrupt();
     if (vector < 0) return undefined;
@@ -388,17 +429,23 @@ export class Cpu {
     if (fault.address !== undefined) state.set64(STATE.faultAddress, fault.address);
   }
 
-  /** The I/O permission bitmap of the task segment (SDM vol. 1, 19.5.2). */
+  /** The I/O permission bitmap of the task segment (SDM vol. 1, 19.5.2). A fault on the way is left in the state. */
   #ioAllowed(port: number, width: number): boolean {
     const p = this.processor;
     const limit = p.limit(SEG.tr);
     if (!(p.attributes(SEG.tr) & 8) || limit < 0x67) return false;
     const offset = p.readSystem(p.base(SEG.tr) + 0x66n, 2);
-    if (isFault(offset)) return false;
+    if (isFault(offset)) {
+      this.#storeFault(offset);
+      return false;
+    }
     const at = Number(offset) + (port >> 3);
     if (at + 1 > limit) return false;
     const bits = p.readSystem(p.base(SEG.tr) + BigInt(at), 2);
-    if (isFault(bits)) return false;
+    if (isFault(bits)) {
+      this.#storeFault(bits);
+      return false;
+    }
     return ((Number(bits) >> (port & 7)) & ((1 << width) - 1)) === 0;
   }
 

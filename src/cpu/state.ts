@@ -211,6 +211,8 @@ export const COUNTER = {
   /** Times a region was entered, and left because the interpreter must do an instruction. */
   regionEntries: 5,
   regionInterprets: 6,
+  /** Exceptions delivered without leaving wasm. */
+  fastExceptions: 7,
 } as const;
 
 /**

@@ -325,6 +325,7 @@ export class BareMetal {
     const code = [...bytesOf(hex), 0xf4];
     this.ram.set(code, this.codeRam);
     this.cpu.ramWritten(this.codeRam, code.length);
+    this.cpu.ip = BigInt(this.codeAt);
     return this.resume(budget);
   }
   /** Goes on from the present state. */

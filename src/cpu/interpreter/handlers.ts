@@ -213,6 +213,7 @@ export function buildRunLoop(
                 f.set(code, f.callIndirect('i32', handlerType, i32.load(rec, RECORD.imm), [i32.load(rec, RECORD.c)]));
                 count(f, COUNTER.regionEntries);
                 f.brIf(jumped, i32.eq(f.get('i32', code), i32.const(EXIT.jump)), 'likely');
+                f.brIf(faultFound, i32.eq(f.get('i32', code), i32.const(EXIT.fault)));
                 f.if(i32.ne(f.get('i32', code), i32.const(EXIT.interpret)), () => f.br(left));
                 count(f, COUNTER.regionInterprets);
                 // one instruction for the interpreter: its own record, not the entry that stands in for it

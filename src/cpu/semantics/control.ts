@@ -78,7 +78,7 @@ export const bound: Semantics = (cx) => {
 
 /** Like INT 4, a trap, when OF is set. */
 export const into: Semantics = (cx) =>
-  cx.f.if(cx.flag('of'), () => cx.system('softwareInterrupt', [i64.const(VECTOR.of)]));
+  cx.f.if(cx.flag('of'), () => cx.system('softwareInterrupt', [i64.const(VECTOR.of), NONE]));
 
 const undefinedOpcode: Semantics = (cx) => cx.raise(VECTOR.ud);
 export const ud0: Semantics = undefinedOpcode;

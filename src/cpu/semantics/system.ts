@@ -228,7 +228,15 @@ export const int: Semantics = (cx) => softwareInterrupt(cx, cx.read(0));
 export const int3: Semantics = (cx) => softwareInterrupt(cx, i64.const(VECTOR.bp));
 /** Any privilege may use it, whatever the gate's DPL (SDM vol. 2, INT1). */
 export const int1: Semantics = (cx) => softwareInterrupt(cx, i64.const(VECTOR.db), true);
-export const iret: Semantics = (cx) => cx.system('iret', [i64.const(cx.facts.operandSize)]);
+export const iret: Semantics = (cx) => {
+  if (cx.facts.mode === 64 && cx.facts.operandSize === 8) {
+    cx.f.if(cx.call('i32', 'iretFast', []), () => {
+      cx.f.if(i32.and(cx.state32(STATE.eflags), i32.const(EFLAGS_IF)), () => cx.recheckInterrupts(0));
+      cx.jumpAnywhere(cx.state64(STATE.ip));
+    });
+  }
+  cx.system('iret', [i64.const(cx.facts.operandSize)]);
+};
 
 // ---- far control transfers
 export const jmp_far: Semantics = (cx) => {

@@ -1,4 +1,5 @@
 import { STATE, VECTOR } from '../state.ts';
+import { DR7_GD } from './debug.ts';
 import { checkInterruptStack, type InterruptFrame, pushFrame32 } from './interrupts32.ts';
 import { ATTRIBUTE, dplOf, EFLAGS, GPR, type GuestFault, isFault, type Processor, SEG } from './processor.ts';
 import { fetchDescriptor, setCodeSegment } from './segments.ts';
@@ -15,7 +16,7 @@ export interface Interruption {
 
 const CONTRIBUTORY = new Set<number>([VECTOR.de, VECTOR.ts, VECTOR.np, VECTOR.ss, VECTOR.gp]);
 /** Exceptions that are faults: the saved RFLAGS has RF set (SDM vol. 3, 17.3.1.1). */
-const FAULTS = new Set<number>([0, 5, 6, 7, 10, 11, 12, 13, 14, 16, 17, 19]);
+const FAULTS = new Set<number>([0, 1, 5, 6, 7, 10, 11, 12, 13, 14, 16, 17, 19]);
 
 /** Does a second fault while delivering a first make a double fault (SDM vol. 3, table 6-5)? */
 export function isDoubleFault(first: number, second: number): boolean {
@@ -25,7 +26,15 @@ export function isDoubleFault(first: number, second: number): boolean {
 
 /** Delivers through the IDT. A returned fault came up on the way; registers are then as before. */
 export function deliver(p: Processor, what: Interruption): GuestFault | undefined {
-  if (!p.longMode) return deliverLegacy(p, what);
+  const fault = p.longMode ? deliverLong(p, what) : deliverLegacy(p, what);
+  if (!fault && what.vector === VECTOR.db) {
+    // the handler may use the debug registers (SDM vol. 3, 17.2.4, GD)
+    p.state.set64(STATE.dr + 56, p.state.get64(STATE.dr + 56) & ~DR7_GD);
+  }
+  return fault;
+}
+
+function deliverLong(p: Processor, what: Interruption): GuestFault | undefined {
   const { state } = p;
   const { vector } = what;
   const ext = what.kind === 'software' ? 0 : 1;
@@ -66,8 +75,8 @@ export function deliver(p: Processor, what: Interruption): GuestFault | undefine
   if (what.error !== undefined) frame.push(BigInt(what.error));
   for (const value of frame) {
     rsp -= 8n;
-    const fault = newCpl === 3 ? p.write(rsp, value, 8, true) : p.writeSystem(rsp, value, 8);
-    if (fault) return fault;
+    const fault = newCpl === 3 ? p.write(rsp, value, 8, true) : p.writeSystem(rsp, value, 8, true);
+    if (fault) return fault.vector === VECTOR.ss ? { vector: VECTOR.ss, error: ext } : fault;
   }
   const fault = setCodeSegment(p, selector, code.d, newCpl);
   if (fault) return fault;

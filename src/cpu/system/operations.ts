@@ -1,7 +1,8 @@
 import { type CpuidOptions, cpuid, xcr0Allowed } from '../cpuid.ts';
 import type { SystemOperation } from '../semantics/system-operations.ts';
-import { EXIT, STATE, VECTOR } from '../state.ts';
+import { EXIT, STATE, STEP, VECTOR } from '../state.ts';
 import { allowedCr4, updateUnits, writeCr0, writeCr3, writeCr4 } from './control.ts';
+import { DR6, DR7_GD, noteDebug } from './debug.ts';
 import { farCall, farJump, farReturn, interruptReturn, loadSystemSegment } from './far.ts';
 import { deliver } from './interrupts.ts';
 import type { ModelSpecificRegisters } from './msr.ts';
@@ -31,7 +32,17 @@ function refreshed(p: Processor): number {
 }
 /** A far transfer has set STATE.ip. */
 const transferred = (fault: GuestFault | undefined): GuestFault | number => fault ?? EXIT.refresh;
-const shadow = (p: Processor): void => p.state.set32(STATE.shadow, p.state.get32(STATE.budget));
+/** After MOV SS and POP SS: neither interrupts nor debug exceptions before the next instruction has retired. */
+function shadow(p: Processor): void {
+  p.state.set32(STATE.shadow, p.state.get32(STATE.budget));
+  p.state.set32(STATE.singleStep, STEP.inhibited);
+}
+/** DR7.GD: any use of a debug register raises #DB before it (SDM vol. 3, 17.2.4). */
+function guarded(p: Processor): GuestFault | undefined {
+  if (!(p.state.get64(STATE.dr + 56) & DR7_GD)) return undefined;
+  noteDebug(p, DR6.bd);
+  return { vector: VECTOR.db };
+}
 
 function setNarrow(p: Processor, index: number, size: number, value: bigint): void {
   const mask = size === 2 ? 0xffffn : 0xffff_ffffn;
@@ -125,6 +136,8 @@ export const OPERATIONS: Readonly<Record<SystemOperation, Operation>> = {
   readDr({ p }, [n, destination]) {
     const i = Number(n);
     if (p.state.get64(STATE.cr4) & 8n && (i === 4 || i === 5)) return UD;
+    const guard = guarded(p);
+    if (guard) return guard;
     const value = p.state.get64(STATE.dr + (i === 4 ? 6 : i === 5 ? 7 : i) * 8);
     p.setGpr(Number(destination), value);
     return undefined;
@@ -132,13 +145,15 @@ export const OPERATIONS: Readonly<Record<SystemOperation, Operation>> = {
   writeDr({ p }, [n, value]) {
     const i = Number(n);
     if (p.state.get64(STATE.cr4) & 8n && (i === 4 || i === 5)) return UD;
+    const guard = guarded(p);
+    if (guard) return guard;
     const index = i === 4 ? 6 : i === 5 ? 7 : i;
     if (index >= 6 && value! >> 32n) return GP;
     if (index < 4 && !p.canonical(value!)) return GP;
     const fixed =
-      index === 6 ? (value! & 0x1_e00fn) | 0xffff_0ff0n : index === 7 ? (value! & 0xffff_2fffn) | 0x400n : value!;
+      index === 6 ? (value! & 0xe00fn) | 0xffff_0ff0n : index === 7 ? (value! & 0xffff_23ffn) | 0x400n : value!;
     p.state.set64(STATE.dr + index * 8, fixed);
-    return undefined;
+    return refreshed(p);
   },
   rdmsr({ p, msr }) {
     const value = msr.read(Number(low32(p.gpr(GPR.rcx))));
@@ -218,11 +233,18 @@ export const OPERATIONS: Readonly<Record<SystemOperation, Operation>> = {
     return transferred(farCall(p, Number(selector), offset!, Number(size) as 2 | 4 | 8, returnIp));
   },
   farReturn: ({ p }, [size, release]) => transferred(farReturn(p, Number(size) as 2 | 4 | 8, Number(release))),
-  iret: ({ p }, [size]) => transferred(interruptReturn(p, Number(size) as 2 | 4 | 8)),
-  softwareInterrupt({ p }, [vector]) {
+  iret({ p }, [size]) {
+    // NMIs are unblocked even if IRET faults (SDM vol. 3, 6.7.1)
+    p.state.set32(STATE.nmiBlocked, 0);
+    return transferred(interruptReturn(p, Number(size) as 2 | 4 | 8));
+  },
+  softwareInterrupt({ p }, [vector, privileged]) {
     const next = p.state.get64(STATE.nextIp);
     const returnIp = p.code64 ? next : low32(next - p.base(SEG.cs));
-    return transferred(deliver(p, { vector: Number(vector) & 0xff, kind: 'software', returnIp }));
+    // the handler's TF is clear: an interrupt instruction is not followed by a single-step trap
+    p.state.set32(STATE.singleStep, STEP.none);
+    const kind = privileged === 1n ? 'external' : 'software';
+    return transferred(deliver(p, { vector: Number(vector) & 0xff, kind, returnIp }));
   },
   sysenter({ p }) {
     const cs = Number(p.state.get64(STATE.sysenterCs)) & 0xfffc;

@@ -160,9 +160,9 @@ export class Processor {
       return this.takeFault() ?? BigInt.asUintN(64, value);
     });
   }
-  writeSystem(linear: bigint, value: bigint, width: 1 | 2 | 4 | 8): GuestFault | undefined {
+  writeSystem(linear: bigint, value: bigint, width: 1 | 2 | 4 | 8, stack = false): GuestFault | undefined {
     return this.#asSupervisor(() => {
-      this.core.storeSlow(BigInt.asIntN(64, linear), BigInt.asIntN(64, value), width);
+      this.core.storeSlow(BigInt.asIntN(64, linear), BigInt.asIntN(64, value), width | (stack ? 0x100 : 0));
       return this.takeFault();
     });
   }

@@ -336,9 +336,10 @@ const CASES: readonly FaultCase[] = [
     name: '#NM by TS',
     oracle: 'SDM vol. 3, 2.5',
     mode: 'long',
-    code: 'd9e8',
-    setup: (b) => void b.cpu.state.set32(STATE.fpuFault, 8),
+    code: '0f22c00f28c1', // mov cr0, rax; movaps
+    setup: gpr(0, 0x8001_003bn),
     vector: 7,
+    at: 3,
   },
   // ---- double faults
   {

@@ -1,0 +1,24 @@
+import { STATE } from '../state.ts';
+import type { Processor } from './processor.ts';
+
+/** Debug status (SDM vol. 3, 17.2.3). */
+export const DR6 = { bd: 0x2000n, bs: 0x4000n } as const;
+export const DR7_GD = 0x2000n;
+/** Values of the R/W fields of DR7. */
+const EXECUTE = 0n;
+
+/** DR6 bits of the enabled instruction breakpoints at a linear address (SDM vol. 3, 17.2.4 and 17.3.1.1). */
+export function breakpointsAt(p: Processor, linear: bigint): bigint {
+  const { state } = p;
+  const dr7 = state.get64(STATE.dr + 56);
+  let hit = 0n;
+  for (let n = 0n; n < 4n; n++) {
+    const enabled = (dr7 >> (2n * n)) & 3n;
+    const kind = (dr7 >> (16n + 4n * n)) & 3n;
+    if (enabled !== 0n && kind === EXECUTE && state.get64(STATE.dr + Number(n) * 8) === linear) hit |= 1n << n;
+  }
+  return hit;
+}
+/** Adds bits to DR6, which only software clears. */
+export const noteDebug = (p: Processor, bits: bigint): void =>
+  p.state.set64(STATE.dr + 48, p.state.get64(STATE.dr + 48) | bits);
