@@ -382,6 +382,7 @@ export class Cpu {
     } else if (this.interruptsEnabled) vector = this.#bus.acknowledgeInterrupt();
     if (vector < 0) return undefined;
     this.interrupts++;
+    if (this.#core.deliverFast(vector, 0, 0, 0)) return undefined;
     const what: Interruption = { vector, kind: 'external', returnIp: this.#architecturalIp() };
     const fault = deliver(p, what);
     return fault ? this.#raise(fault) : undefined;

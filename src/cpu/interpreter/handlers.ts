@@ -4,7 +4,7 @@ import { ModuleBuilder } from '../../wasm/module.ts';
 import type { DecodedInstruction } from '../decode/types.ts';
 import { count } from '../mmu/walk.ts';
 import type { Semantics } from '../semantics/context.ts';
-import { COUNTER, EXIT, PROFILE, RECORD, STATE, VECTOR } from '../state.ts';
+import { COUNTER, EXIT, FAULT, PROFILE, RECORD, STATE, VECTOR } from '../state.ts';
 import { type HandlerExits, InterpreterContext } from './context.ts';
 
 /** One form to be made into code: an example of it and its meaning. */
@@ -118,137 +118,156 @@ export function buildRunLoop(
       );
     };
     /** Sets `record` for STATE.ip, or leaves. */
-    const enter = (next: Label): void => {
+    const enter = (next: Label, deliver?: Label): void => {
       f.set(record, f.call('i32', lookup('lookup'), [i64.load(ZERO, STATE.ip)]));
       f.brIf(next, rec, 'likely');
-      f.if(i32.load(ZERO, STATE.fault), () => leave(EXIT.fault));
+      if (deliver) f.brIf(deliver, i32.load(ZERO, STATE.fault));
+      else f.if(i32.load(ZERO, STATE.fault), () => leave(EXIT.fault));
       leave(EXIT.decode);
     };
     f.block((start) => enter(start));
     f.loop((next) => {
-      f.block((faulted) => {
-        f.block((jumped) => {
-          f.block((branchMissed) => {
-            f.if(
-              i32.leS(budget, i32.const(0)),
-              () => {
-                f.store64(ZERO, recordIp(), STATE.ip);
-                leave(EXIT.budget);
-              },
-              undefined,
-              'unlikely',
-            );
-            f.store32(ZERO, i32.sub(budget, i32.const(1)), STATE.budget);
-            const advance = (): void => {
-              f.set(record, i32.add(rec, i32.const(RECORD.size)));
-              f.br(next);
-            };
-            const exits: HandlerExits = {
-              exit(exitCode, condition) {
-                const target = exitCode === EXIT.fault ? faulted : exitCode === EXIT.jump ? jumped : undefined;
-                if (target) {
-                  if (condition === undefined) f.br(target);
-                  else f.brIf(target, condition, 'unlikely');
-                } else if (condition === undefined) leave(exitCode);
-                else f.if(condition, () => leave(exitCode), undefined, 'unlikely');
-              },
-              exitWith(value) {
-                f.set(code, value);
-                dispatchCode();
-              },
-              branch(target, condition) {
-                const take = (): void => {
-                  const known = f.let(i32.load(rec, RECORD.target));
-                  f.if(
-                    known,
-                    () => {
-                      f.set(record, known);
-                      profile();
-                      f.br(next);
-                    },
-                    undefined,
-                    'likely',
-                  );
-                  f.store64(ZERO, target(), STATE.ip);
-                  f.br(branchMissed);
-                };
-                if (condition === undefined) take();
-                else f.if(condition, take);
-              },
-            };
-            /** What to do with a handler's code in `code`. */
-            const dispatchCode = (): void => {
-              const value = f.get('i32', code);
-              f.if(i32.eqz(value), advance, undefined, 'likely');
-              f.brIf(jumped, i32.eq(value, i32.const(EXIT.jump)), 'likely');
-              f.brIf(faulted, i32.eq(value, i32.const(EXIT.fault)));
-              f.br(left);
-            };
-            const handler = i32.load16U(rec, RECORD.handler);
-            const cases: (() => void)[] = [
-              () => {
-                f.store32(ZERO, i32.add(budget, i32.const(1)), STATE.budget);
-                f.store64(ZERO, recordIp(), STATE.ip);
-                f.br(jumped);
-              },
-              () => {
-                f.store32(ZERO, i32.add(budget, i32.const(1)), STATE.budget);
-                f.set(record, i32.load(rec, RECORD.imm));
-                f.br(next);
-              },
-              () => {
-                f.store32(ZERO, i32.add(budget, i32.const(1)), STATE.budget);
-                f.scope(() => {
-                  const nextPage = i64.add(i64.load(ZERO, STATE.pageBase), i64.const(4096));
-                  const found = f.let(f.call('i32', lookup('fetchPage'), [nextPage]));
-                  f.if(i32.eq(found, i32.load(rec, RECORD.imm)), advance, undefined, 'likely');
+      f.block((deliver) => {
+        f.block((faulted) => {
+          f.block((jumped) => {
+            f.block((branchMissed) => {
+              f.if(
+                i32.leS(budget, i32.const(0)),
+                () => {
                   f.store64(ZERO, recordIp(), STATE.ip);
-                  // a fault on the second page is the instruction's own; -2 or another page: decode again
-                  f.if(i32.load(ZERO, STATE.fault), () => leave(EXIT.fault));
-                  leave(EXIT.decode);
-                });
-              },
-              () => {
-                f.store32(ZERO, i32.add(budget, i32.const(1)), STATE.budget);
-                f.set(code, f.callIndirect('i32', handlerType, i32.load(rec, RECORD.imm), [i32.load(rec, RECORD.c)]));
-                count(f, COUNTER.regionEntries);
-                f.brIf(jumped, i32.eq(f.get('i32', code), i32.const(EXIT.jump)), 'likely');
-                f.brIf(faultFound, i32.eq(f.get('i32', code), i32.const(EXIT.fault)));
-                f.if(i32.ne(f.get('i32', code), i32.const(EXIT.interpret)), () => f.br(left));
-                count(f, COUNTER.regionInterprets);
-                // one instruction for the interpreter: its own record, not the entry that stands in for it
-                f.block((found) => enter(found));
-                f.if(i32.eq(i32.load16U(rec, RECORD.handler), i32.const(PSEUDO.enter)), () =>
-                  f.set(record, i32.load(rec, RECORD.a)),
-                );
+                  leave(EXIT.budget);
+                },
+                undefined,
+                'unlikely',
+              );
+              f.store32(ZERO, i32.sub(budget, i32.const(1)), STATE.budget);
+              const advance = (): void => {
+                f.set(record, i32.add(rec, i32.const(RECORD.size)));
                 f.br(next);
-              },
-              ...hot.map((source) => () => {
-                emitInstruction(f, rec, source, lookup, exits);
-                advance();
-              }),
-            ];
-            emitSwitch(f, handler, cases, () => {
-              f.set(code, f.callIndirect('i32', handlerType, handler, [rec]));
-              dispatchCode();
+              };
+              const exits: HandlerExits = {
+                exit(exitCode, condition) {
+                  const target = exitCode === EXIT.fault ? faulted : exitCode === EXIT.jump ? jumped : undefined;
+                  if (target) {
+                    if (condition === undefined) f.br(target);
+                    else f.brIf(target, condition, 'unlikely');
+                  } else if (condition === undefined) leave(exitCode);
+                  else f.if(condition, () => leave(exitCode), undefined, 'unlikely');
+                },
+                exitWith(value) {
+                  f.set(code, value);
+                  dispatchCode();
+                },
+                branch(target, condition) {
+                  const take = (): void => {
+                    const known = f.let(i32.load(rec, RECORD.target));
+                    f.if(
+                      known,
+                      () => {
+                        f.set(record, known);
+                        profile();
+                        f.br(next);
+                      },
+                      undefined,
+                      'likely',
+                    );
+                    f.store64(ZERO, target(), STATE.ip);
+                    f.br(branchMissed);
+                  };
+                  if (condition === undefined) take();
+                  else f.if(condition, take);
+                },
+              };
+              /** What to do with a handler's code in `code`. */
+              const dispatchCode = (): void => {
+                const value = f.get('i32', code);
+                f.if(i32.eqz(value), advance, undefined, 'likely');
+                f.brIf(jumped, i32.eq(value, i32.const(EXIT.jump)), 'likely');
+                f.brIf(faulted, i32.eq(value, i32.const(EXIT.fault)));
+                f.br(left);
+              };
+              const handler = i32.load16U(rec, RECORD.handler);
+              const cases: (() => void)[] = [
+                () => {
+                  f.store32(ZERO, i32.add(budget, i32.const(1)), STATE.budget);
+                  f.store64(ZERO, recordIp(), STATE.ip);
+                  f.br(jumped);
+                },
+                () => {
+                  f.store32(ZERO, i32.add(budget, i32.const(1)), STATE.budget);
+                  f.set(record, i32.load(rec, RECORD.imm));
+                  f.br(next);
+                },
+                () => {
+                  f.store32(ZERO, i32.add(budget, i32.const(1)), STATE.budget);
+                  f.scope(() => {
+                    const nextPage = i64.add(i64.load(ZERO, STATE.pageBase), i64.const(4096));
+                    const found = f.let(f.call('i32', lookup('fetchPage'), [nextPage]));
+                    f.if(i32.eq(found, i32.load(rec, RECORD.imm)), advance, undefined, 'likely');
+                    f.store64(ZERO, recordIp(), STATE.ip);
+                    // a fault on the second page is the instruction's own; -2 or another page: decode again
+                    f.if(i32.load(ZERO, STATE.fault), () => leave(EXIT.fault));
+                    leave(EXIT.decode);
+                  });
+                },
+                () => {
+                  f.store32(ZERO, i32.add(budget, i32.const(1)), STATE.budget);
+                  f.set(code, f.callIndirect('i32', handlerType, i32.load(rec, RECORD.imm), [i32.load(rec, RECORD.c)]));
+                  count(f, COUNTER.regionEntries);
+                  f.brIf(jumped, i32.eq(f.get('i32', code), i32.const(EXIT.jump)), 'likely');
+                  f.brIf(deliver, i32.eq(f.get('i32', code), i32.const(EXIT.fault)));
+                  f.if(i32.ne(f.get('i32', code), i32.const(EXIT.interpret)), () => f.br(left));
+                  count(f, COUNTER.regionInterprets);
+                  // one instruction for the interpreter: its own record, not the entry that stands in for it
+                  f.block((found) => enter(found, deliver));
+                  f.if(i32.eq(i32.load16U(rec, RECORD.handler), i32.const(PSEUDO.enter)), () =>
+                    f.set(record, i32.load(rec, RECORD.a)),
+                  );
+                  f.br(next);
+                },
+                ...hot.map((source) => () => {
+                  emitInstruction(f, rec, source, lookup, exits);
+                  advance();
+                }),
+              ];
+              emitSwitch(f, handler, cases, () => {
+                f.set(code, f.callIndirect('i32', handlerType, handler, [rec]));
+                dispatchCode();
+              });
+            });
+            // a direct branch whose target record is not known yet: remember it when it lies on the same page
+            f.scope(() => {
+              const branch = f.let(rec);
+              const page = f.let(i64.load(ZERO, STATE.pageBase));
+              f.block((found) => enter(found, deliver));
+              f.if(i64.eq(i64.load(ZERO, STATE.pageBase), page), () => f.store32(branch, rec, RECORD.target));
+              f.br(next);
             });
           });
-          // a direct branch whose target record is not known yet: remember it when it lies on the same page
-          f.scope(() => {
-            const branch = f.let(rec);
-            const page = f.let(i64.load(ZERO, STATE.pageBase));
-            f.block((found) => enter(found));
-            f.if(i64.eq(i64.load(ZERO, STATE.pageBase), page), () => f.store32(branch, rec, RECORD.target));
-            f.br(next);
-          });
+          f.block((entered) => enter(entered, deliver));
+          profile();
+          f.br(next);
         });
-        f.block((entered) => enter(entered));
-        profile();
-        f.br(next);
+        // nothing was changed: the instruction is not counted
+        f.store32(ZERO, i32.add(budget, i32.const(1)), STATE.budget);
+        f.store64(ZERO, recordIp(), STATE.ip);
       });
-      // nothing was changed: the instruction is not counted
-      f.store32(ZERO, i32.add(budget, i32.const(1)), STATE.budget);
-      f.store64(ZERO, recordIp(), STATE.ip);
+      f.scope(() => {
+        const fault = f.let(i32.load(ZERO, STATE.fault));
+        const vector = f.let(i32.and(fault, i32.const(0xff)));
+        f.if(i32.eq(vector, i32.const(VECTOR.pf)), () =>
+          f.store64(ZERO, i64.load(ZERO, STATE.faultAddress), STATE.cr2),
+        );
+        f.store32(ZERO, i32.const(0), STATE.fault);
+        const hasError = i32.ne(i32.and(fault, i32.const(FAULT.hasError)), i32.const(0));
+        const args = [vector, hasError, i32.load(ZERO, STATE.faultError), i32.const(1)];
+        f.if(f.call('i32', lookup('deliverFast'), args), () => {
+          count(f, COUNTER.fastExceptions);
+          f.block((entered) => enter(entered));
+          f.br(next);
+        });
+        f.store32(ZERO, fault, STATE.fault);
+      });
       leave(EXIT.fault);
     });
   });
