@@ -1,5 +1,4 @@
 import { Cpu, type CpuBus } from '../../src/cpu/cpu.ts';
-import { DEFAULT_JIT } from '../../src/cpu/jit/jit.ts';
 import { parseCpu } from '../../src/cpu/models.ts';
 import { CODE_PAGE, STATE, VECTOR } from '../../src/cpu/state.ts';
 import { writeCr0, writeCr4 } from '../../src/cpu/system/control.ts';
@@ -98,7 +97,7 @@ export class Emulator implements Engine {
       features,
       cpuid: { features, tscFrequency: 1e9, physicalBits: 40, cpus: 1, apicId: 0 },
       bus: noDevices,
-      ...(driver === 'translator' ? { jit: DEFAULT_JIT } : {}),
+      engine: driver === 'translator' ? 'auto' : 'interpreter',
     });
     this.#layOut();
     const { data, readonly } = background();

@@ -135,9 +135,7 @@ function isMemory(operand: OperandSpec): boolean {
 /** Pushes an override now and then; returns FS or GS (4, 5) when one of them is in effect. */
 function chooseSegment(form: Form, prefixes: number[]): number {
   if (!r.percent(10)) return -1;
-  let segment = r.percent(75) ? 4 + r.below(2) : r.below(4);
-  // A write through CS is #GP in 32-bit code; types and limits of flat segments are not modelled (see docs/fuzzing.md).
-  if (form.mode === 32 && segment === 1) segment = 3;
+  const segment = r.percent(75) ? 4 + r.below(2) : r.below(4);
   // 2E and 3E are branch hints on conditional jumps, which change nothing.
   prefixes.push(SEGMENT_PREFIX[segment]!);
   return segment >= 4 || form.mode === 32 ? segment : -1;

@@ -53,8 +53,7 @@ export class CaseState {
     const registers = form.mode === 64 ? 16 : 8;
     for (let i = 0; i < registers; i++) edge64(this.#words, 2 * i, r);
     if (form.mode === 32) for (let i = 0; i < 8; i++) this.#words[2 * i + 1] = 0;
-    // In 32-bit code a stack that wraps around 4 GiB would exceed the segment's limit.
-    if (form.mode === 32 || !r.percent(25)) this.set(4, BigInt(DATA_BASE + 0x400 + 8 * r.below(0x380)));
+    if (!r.percent(25)) this.set(4, BigInt(DATA_BASE + 0x400 + 8 * r.below(0x380)));
     this.rflags = (r.u32() & STATUS_FLAGS) | 2 | (r.percent(form.row.repeats ? 50 : 10) ? DF : 0);
     this.fsBase = BigInt(DATA_BASE) + BigInt(r.below(64) * 8);
     this.gsBase = r.oneIn(4) ? 0n : BigInt(DATA_BASE) - BigInt(r.below(0x10000));
