@@ -91,10 +91,10 @@ export abstract class Driver implements SemanticsContext {
   protected readonly slowBits: number = 0;
   protected readonly d: DecodedInstruction;
   readonly #lookup: (name: string) => Callable;
-  readonly #linear = new Map<number, I64>();
+  #linear: (I64 | undefined)[] | undefined;
   /** Outside 64-bit mode: effective address of a memory operand, and whether its segment was checked for a write. */
   readonly #checked = new Map<number, { readonly offset: I64; write: boolean }>();
-  readonly #rmw = new Map<number, I32>();
+  #rmw: (I32 | undefined)[] | undefined;
 
   constructor(f: FunctionBuilder, d: DecodedInstruction, facts: StaticFacts, lookup: (name: string) => Callable) {
     this.f = f;
@@ -198,12 +198,13 @@ export abstract class Driver implements SemanticsContext {
       },
       'likely',
     );
-    this.#rmw.set(i, f.get('i32', host));
+    this.#rmw ??= [];
+    this.#rmw[i] = f.get('i32', host);
     return f.get('i64', value);
   }
   commit(i: number, value: I64): void {
     const width = this.#bytes(i);
-    const host = this.#rmw.get(i);
+    const host = this.#rmw?.[i];
     if (host === undefined) {
       this.writeOperand(i, width, value);
       return;
@@ -229,15 +230,16 @@ export abstract class Driver implements SemanticsContext {
   }
   linearAddress(i: number, access: 'read' | 'write' | 'unchecked' = 'read'): I64 {
     if (this.facts.mode !== 64) return this.#segmentedAddress(i, access);
-    let linear = this.#linear.get(i);
+    let linear = this.#linear?.[i];
     if (linear === undefined) {
       linear = this.f.let(this.computeLinear(i));
-      this.#linear.set(i, linear);
+      this.#linear ??= [];
+      this.#linear[i] = linear;
     }
     return linear;
   }
   #segmentedAddress(i: number, access: 'read' | 'write' | 'unchecked'): I64 {
-    let linear = this.#linear.get(i);
+    let linear = this.#linear?.[i];
     const known = this.#checked.get(i);
     const offset = known?.offset ?? this.f.let(this.effectiveAddress(i));
     const write = access === 'write';
@@ -247,7 +249,8 @@ export abstract class Driver implements SemanticsContext {
     }
     if (linear === undefined) {
       linear = this.f.let(this.computeLinear(i, offset));
-      this.#linear.set(i, linear);
+      this.#linear ??= [];
+      this.#linear[i] = linear;
     }
     return linear;
   }
@@ -522,18 +525,20 @@ export abstract class Driver implements SemanticsContext {
   abstract recheckInterrupts(instructions: 0 | 1): void;
   abstract endSlice(): void;
   abstract interruptShadow(): void;
-  readonly budget = {
-    available: (): I32 => i32.add(i32.load(ZERO, STATE.budget), i32.const(1)),
-    spend: (n: I32): void => {
-      const extra = this.f.let(i32.sub(n, i32.const(1)));
-      this.f.store32(ZERO, i32.sub(i32.load(ZERO, STATE.budget), extra), STATE.budget);
-      this.f.store64(ZERO, i64.add(i64.load(ZERO, STATE.repIterations), i64.extendU(extra)), STATE.repIterations);
-    },
-    repeat: (): void => {
-      this.f.store64(ZERO, this.thisLinear(), STATE.ip);
-      this.exit(EXIT.repeat);
-    },
-  };
+  get budget(): SemanticsContext['budget'] {
+    return {
+      available: () => i32.add(i32.load(ZERO, STATE.budget), i32.const(1)),
+      spend: (n) => {
+        const extra = this.f.let(i32.sub(n, i32.const(1)));
+        this.f.store32(ZERO, i32.sub(i32.load(ZERO, STATE.budget), extra), STATE.budget);
+        this.f.store64(ZERO, i64.add(i64.load(ZERO, STATE.repIterations), i64.extendU(extra)), STATE.repIterations);
+      },
+      repeat: () => {
+        this.f.store64(ZERO, this.thisLinear(), STATE.ip);
+        this.exit(EXIT.repeat);
+      },
+    };
+  }
 
   // ---- state cells and helpers
   state32(offset: number): I32 {

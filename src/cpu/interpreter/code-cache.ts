@@ -175,6 +175,11 @@ export class CodeCache {
     const page = this.#pages.get(ramPage);
     return page !== undefined && this.#host.memory.u32[(page.table + CODE_PAGE.map) / 4 + offset]! !== 0;
   }
+  isEntry(ramPage: number, offset: number): boolean {
+    const page = this.#pages.get(ramPage);
+    const record = page ? this.#host.memory.u32[(page.table + CODE_PAGE.map) / 4 + offset]! : 0;
+    return record !== 0 && this.#host.memory.u16[(record + RECORD.handler) >> 1] === PSEUDO.enter;
+  }
   modeOfPage(ramPage: number): { mode: CodeMode; stackSize: StackSize } {
     return modeOf(this.#host.memory.get32(this.#pages.get(ramPage)!.table + CODE_PAGE.mode));
   }

@@ -34,6 +34,8 @@ export interface DiscoveryHost {
   ramPage(delta: number): number;
   /** Has the interpreter decoded, and so executed, an instruction here? */
   isKnown(ramPage: number, offset: number): boolean;
+  /** Does another region begin here? */
+  isEntry(ramPage: number, offset: number): boolean;
 }
 
 const PAGE = 4096;
@@ -105,7 +107,8 @@ export function discover(host: DiscoveryHost, entry: number): RegionPlan | undef
   const interpreted = new Set<number>();
   const work = [entry];
   const lead = (offset: number, isEntry: boolean): void => {
-    if (!known(offset)) return;
+    // what has been translated already is entered rather than translated again
+    if (!known(offset) || host.isEntry(pageOf(offset), offset & (PAGE - 1))) return;
     if (isEntry) entries.add(offset);
     if (leaders.has(offset) || leaders.size >= MAX_BLOCKS) return;
     leaders.add(offset);

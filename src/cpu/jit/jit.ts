@@ -15,7 +15,7 @@ export interface JitOptions {
   /** Regions kept before the oldest are evicted. */
   readonly maxRegions: number;
 }
-export const DEFAULT_JIT: JitOptions = { threshold: 8, maxRegions: 20_000 };
+export const DEFAULT_JIT: JitOptions = { threshold: 128, maxRegions: 20_000 };
 
 export interface JitHost {
   readonly memory: StateMemory;
@@ -122,6 +122,7 @@ export class Jit {
           semantics: (mnemonic) => this.#host.semantics.get(mnemonic),
           ramPage: (delta) => (delta === 0 ? ramPage : this.#host.fetchPage(pageBase + BigInt(delta * 4096))),
           isKnown: (page, at) => cache.isKnown(page, at),
+          isEntry: (page, at) => cache.isEntry(page, at),
         },
         offset,
       );
