@@ -1,6 +1,6 @@
 import { type FunctionBuilder, ZERO } from '../../wasm/builder.ts';
 import { type Callable, type I32, type I64, i32, i64 } from '../../wasm/expr.ts';
-import { ACCESS, STATE, TLB } from '../state.ts';
+import { ACCESS, STATE, TLB, VECTOR } from '../state.ts';
 import type { HelperDefinition } from './definition.ts';
 
 /**
@@ -25,6 +25,8 @@ const FAULT_VECTORS = [0, 5, 6, 7, 10, 11, 12, 13, 14, 16, 17, 19].reduce((mask,
 type Lookup = (name: string) => Callable;
 const state32 = (offset: number): I32 => i32.load(ZERO, offset);
 const state64 = (offset: number): I64 => i64.load(ZERO, offset);
+/** Nonzero while DR7 enables a breakpoint. */
+const breakpointsEnabled = (): I32 => i32.and(state32(STATE.dr + 56), i32.const(0xff));
 const gprRsp = STATE.gpr + 4 * 8;
 
 const probe = (f: FunctionBuilder, linear: I64, tableCell: number): { entry: I32; hit: I32 } => {
@@ -71,6 +73,7 @@ const setSegment = (f: FunctionBuilder, segment: number, selector: I32, limit: n
   f.store64(ZERO, i64.const(0), STATE.segBase + segment * 8);
   f.store32(ZERO, i32.const(limit), STATE.segLimit + segment * 4);
   f.store32(ZERO, i32.const(attributes), STATE.segAccess + segment * 4);
+  f.store32(ZERO, i32.const(segment === 2 && limit !== 0 ? 0 : 1), STATE.segmentCheck + segment * 4);
 };
 /** The descriptor of a GDT selector, or 0 when it lies beyond the table or in the LDT. */
 function descriptor(f: FunctionBuilder, h: Lookup, selector: I32): I64 {
@@ -102,8 +105,11 @@ const deliverFast: HelperDefinition = {
     const offset = f.let(i32.shl(vector, i32.const(4)));
     f.if(
       i32.or(
-        // single steps are the run loop's business
-        i32.or(state32(STATE.codeMode), i32.and(state32(STATE.eflags), i32.const(EFLAGS.tf))),
+        // single steps and breakpoints are the run loop's business
+        i32.or(
+          i32.or(state32(STATE.codeMode), i32.and(state32(STATE.eflags), i32.const(EFLAGS.tf))),
+          i32.or(breakpointsEnabled(), i32.eq(vector, i32.const(VECTOR.db))),
+        ),
         i32.gtU(i32.add(offset, i32.const(15)), state32(STATE.idtrLimit)),
       ),
       () => f.return(i32.const(0)),
@@ -189,6 +195,8 @@ const iretFast: HelperDefinition = {
     refuse(
       i32.or(i32.or(state32(STATE.codeMode), state32(STATE.cpl)), i32.and(state32(STATE.eflags), i32.const(EFLAGS.nt))),
     );
+    // an IRET that unblocks NMIs, or whose RF matters
+    refuse(i32.or(state32(STATE.nmiBlocked), breakpointsEnabled()));
     const top = f.let(state64(gprRsp));
     const pop = (n: number): I64 => f.let(f.call('i64', h('loadQuad'), [i64.add(top, i64.const(8 * n))]));
     const [rip, cs64, flags64, rsp, ss64] = [pop(0), pop(1), pop(2), pop(3), pop(4)] as const;
@@ -238,7 +246,11 @@ const iretFast: HelperDefinition = {
     );
     f.store64(ZERO, rsp, gprRsp);
     f.store64(ZERO, rip, STATE.ip);
-    f.store32(ZERO, i32.or(i32.and(flags, i32.const(EFLAGS.system & ~EFLAGS.vm)), i32.const(2)), STATE.eflags);
+    f.store32(
+      ZERO,
+      i32.or(i32.and(flags, i32.const(EFLAGS.system & ~(EFLAGS.vm | EFLAGS.rf))), i32.const(2)),
+      STATE.eflags,
+    );
     f.callVoid(h('writeStatusFlags'), [flags]);
     f.callVoid(h('updatePrivilege'), []);
     f.result(i32.const(1));

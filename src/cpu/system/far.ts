@@ -1,4 +1,6 @@
 import { STATE, VECTOR } from '../state.ts';
+import { stackFromTss } from './interrupts.ts';
+import { checkInterruptStack, pushFrame32 } from './interrupts32.ts';
 import { ATTRIBUTE, dplOf, EFLAGS, GPR, type GuestFault, isFault, type Processor, SEG } from './processor.ts';
 import { checkCodeSegment, type Descriptor, fetchDescriptor, markAccessed, setCodeSegment } from './segments.ts';
 
@@ -23,12 +25,13 @@ const stackMask = (p: Processor): bigint =>
 const stackLinear = (p: Processor, offset: bigint): bigint =>
   p.code64 ? offset : (p.base(SEG.ss) + offset) & 0xffff_ffffn;
 
-/** Reads `count` values of `size` bytes from the top of the stack. */
-function peek(p: Processor, size: 2 | 4 | 8, count: number): bigint[] | GuestFault {
+/** Reads `count` values of `size` bytes from the stack, `skip` bytes above its top. */
+function peek(p: Processor, size: 2 | 4 | 8, count: number, skip = 0): bigint[] | GuestFault {
   const values: bigint[] = [];
   const mask = stackMask(p);
   for (let i = 0; i < count; i++) {
-    const value = p.read(stackLinear(p, (p.gpr(GPR.rsp) + BigInt(i * size)) & mask), size, true);
+    const offset = (p.gpr(GPR.rsp) + BigInt(skip + i * size)) & mask;
+    const value = p.checkSegment(SEG.ss, offset, size, false) ?? p.read(stackLinear(p, offset), size, true);
     if (isFault(value)) return value;
     values.push(value);
   }
@@ -40,39 +43,65 @@ const advanceStack = (p: Processor, bytes: bigint): void => {
   p.setGpr(GPR.rsp, (rsp & ~mask) | ((rsp + bytes) & mask));
 };
 
+/** Where a far jump or call goes: directly, or by a gate. */
+interface FarTarget {
+  readonly selector: number;
+  readonly offset: bigint;
+  /** Of a gate: width of what it pushes, and values to copy to an inner stack. */
+  readonly gate?: { readonly size: 2 | 4 | 8; readonly parameters: number };
+}
+
+/** Real-address mode: CS keeps its limit and attributes (SDM vol. 3, 20.1.1). */
+function farReal(p: Processor, selector: number, offset: bigint): GuestFault | undefined {
+  if (offset > BigInt(p.limit(SEG.cs))) return gp(0);
+  p.setSegment(SEG.cs, selector, BigInt(selector) << 4n, p.limit(SEG.cs), p.attributes(SEG.cs));
+  return goTo(p, offset);
+}
+
 /** JMP far, direct or through memory (SDM vol. 2). Task switches are not offered: #GP. */
 export function farJump(p: Processor, selector: number, offset: bigint): GuestFault | undefined {
-  if (!p.protectedMode) {
-    p.setSegment(SEG.cs, selector, BigInt(selector) << 4n, p.limit(SEG.cs), p.attributes(SEG.cs));
-    return goTo(p, offset);
-  }
+  if (!p.protectedMode) return farReal(p, selector, offset);
   const target = resolve(p, selector, offset);
   if (isFault(target)) return target;
-  const d = checkCodeSegment(p, target.selector, p.cpl, 'jump');
+  // the privilege in a gate's selector does not count
+  const checked = target.gate ? target.selector & ~3 : target.selector;
+  const d = checkCodeSegment(p, checked, p.cpl, 'jump');
   if (isFault(d)) return d;
-  const bad = offsetFault(p, d, target.offset);
+  const bad = gateCodeFault(p, target, d) ?? offsetFault(p, d, target.offset);
   if (bad) return bad;
   return setCodeSegment(p, target.selector, d, p.cpl) ?? goTo(p, target.offset);
 }
+/** A 64-bit gate leads to 64-bit code only (SDM vol. 3, 5.8.3.1). */
+function gateCodeFault(p: Processor, target: FarTarget, d: Descriptor): GuestFault | undefined {
+  if (!target.gate || !p.longMode) return undefined;
+  return (d.attributes & (ATTRIBUTE.long | ATTRIBUTE.big)) === ATTRIBUTE.long ? undefined : gp(target.selector);
+}
 
-/** Follows a call gate of no privilege change; anything else stays as given. */
-function resolve(p: Processor, selector: number, offset: bigint): { selector: number; offset: bigint } | GuestFault {
+/** Follows a call gate; anything else stays as given (SDM vol. 3, 5.8.3). */
+function resolve(p: Processor, selector: number, offset: bigint): FarTarget | GuestFault {
   if ((selector & 0xfffc) === 0) return gp(0);
   const d = fetchDescriptor(p, selector);
   if (isFault(d)) return d;
   if (d.attributes & ATTRIBUTE.notSystem) return { selector, offset };
   const type = d.attributes & 0xf;
-  if (type !== 0xc || dplOf(d.attributes) < p.cpl || dplOf(d.attributes) < (selector & 3)) return gp(selector);
+  const isGate = type === 0xc || (type === 4 && !p.longMode);
+  if (!isGate || dplOf(d.attributes) < p.cpl || dplOf(d.attributes) < (selector & 3)) return gp(selector);
   if (!(d.attributes & ATTRIBUTE.present)) return { vector: VECTOR.np, error: selector & 0xfffc };
   let high = 0n;
   if (p.longMode) {
     const upper = p.readSystem(d.at + 8n, 8);
     if (isFault(upper)) return upper;
+    // the type field of the upper half must be 0
+    if ((upper >> 40n) & 0x1fn) return gp(selector);
     high = (upper & 0xffff_ffffn) << 32n;
   }
+  const target = Number((d.raw >> 16n) & 0xffffn);
+  if ((target & 0xfffc) === 0) return gp(0);
+  const low = type === 4 ? d.raw & 0xffffn : ((d.raw >> 32n) & 0xffff_0000n) | (d.raw & 0xffffn);
   return {
-    selector: Number((d.raw >> 16n) & 0xffffn),
-    offset: high | ((d.raw >> 32n) & 0xffff_0000n) | (d.raw & 0xffffn),
+    selector: target,
+    offset: high | low,
+    gate: { size: p.longMode ? 8 : type === 4 ? 2 : 4, parameters: p.longMode ? 0 : Number((d.raw >> 32n) & 0x1fn) },
   };
 }
 
@@ -84,28 +113,95 @@ export function farCall(
   returnIp: bigint,
 ): GuestFault | undefined {
   const push = [BigInt(p.selector(SEG.cs)), returnIp];
-  const target = p.protectedMode ? resolve(p, selector, offset) : { selector, offset };
-  if (isFault(target)) return target;
-  let d: Descriptor | undefined;
-  if (p.protectedMode) {
-    const found = checkCodeSegment(p, target.selector, p.cpl, 'jump');
-    if (isFault(found)) return found;
-    d = found;
-    const bad = offsetFault(p, d, target.offset);
-    if (bad) return bad;
+  if (!p.protectedMode) {
+    if (offset > BigInt(p.limit(SEG.cs))) return gp(0);
+    return pushAll(p, size, push) ?? farReal(p, selector, offset);
   }
+  const target = resolve(p, selector, offset);
+  if (isFault(target)) return target;
+  const { gate } = target;
+  const d = gate ? checkGateCode(p, target.selector) : checkCodeSegment(p, target.selector, p.cpl, 'jump');
+  if (isFault(d)) return d;
+  const wrong = gateCodeFault(p, target, d);
+  if (wrong) return wrong;
+  const inner = gate && !(d.attributes & ATTRIBUTE.conforming) && dplOf(d.attributes) < p.cpl;
+  if (gate && inner) return callInward(p, target, gate, d, push);
+  const bad = offsetFault(p, d, target.offset);
+  if (bad) return bad;
+  const before = p.gpr(GPR.rsp);
+  const fault = pushAll(p, gate?.size ?? size, push) ?? setCodeSegment(p, target.selector, d, p.cpl);
+  if (fault) {
+    p.setGpr(GPR.rsp, before);
+    return fault;
+  }
+  return goTo(p, target.offset);
+}
+
+/** Pushes on the current stack; RSP is as before after a fault. */
+function pushAll(p: Processor, size: 2 | 4 | 8, values: readonly bigint[]): GuestFault | undefined {
   const mask = stackMask(p);
   let rsp = p.gpr(GPR.rsp);
-  for (const value of push) {
+  for (const value of values) {
     rsp = (rsp & ~mask) | ((rsp - BigInt(size)) & mask);
-    const fault = p.write(stackLinear(p, rsp & mask), value, size, true);
+    const offset = rsp & mask;
+    const fault = p.checkSegment(SEG.ss, offset, size, true) ?? p.write(stackLinear(p, offset), value, size, true);
     if (fault) return fault;
   }
-  if (d) {
-    const fault = setCodeSegment(p, target.selector, d, p.cpl);
-    if (fault) return fault;
-  } else p.setSegment(SEG.cs, selector, BigInt(selector) << 4n, p.limit(SEG.cs), p.attributes(SEG.cs));
   p.setGpr(GPR.rsp, rsp);
+  return undefined;
+}
+
+/** The code segment that a call gate names: as privileged as CPL, or more. */
+function checkGateCode(p: Processor, selector: number): Descriptor | GuestFault {
+  const d = fetchDescriptor(p, selector);
+  if (isFault(d)) return d;
+  const a = d.attributes;
+  if ((a & (ATTRIBUTE.notSystem | ATTRIBUTE.code)) !== (ATTRIBUTE.notSystem | ATTRIBUTE.code)) return gp(selector);
+  if (dplOf(a) > p.cpl) return gp(selector);
+  if (!(a & ATTRIBUTE.present)) return { vector: VECTOR.np, error: selector & 0xfffc };
+  return d;
+}
+
+/** A call to an inner privilege: the stack comes from the task segment (SDM vol. 3, 5.8.5). */
+function callInward(
+  p: Processor,
+  target: FarTarget,
+  gate: NonNullable<FarTarget['gate']>,
+  d: Descriptor,
+  push: readonly bigint[],
+): GuestFault | undefined {
+  const cpl = dplOf(d.attributes);
+  const old = [BigInt(p.selector(SEG.ss)), p.gpr(GPR.rsp)];
+  if (p.longMode) {
+    const stack = stackFromTss(p, 4 + cpl * 8, 0);
+    if (isFault(stack)) return stack;
+    if (!p.canonical(target.offset)) return gp(0);
+    let rsp = stack;
+    for (const value of [...old, ...push]) {
+      rsp = BigInt.asUintN(64, rsp - 8n);
+      const fault = p.writeSystem(rsp, value, 8, true);
+      if (fault) return fault;
+    }
+    const fault = setCodeSegment(p, target.selector, d, cpl);
+    if (fault) return fault;
+    const nullStack = (cpl << 5) | ATTRIBUTE.present | ATTRIBUTE.notSystem | ATTRIBUTE.writable | ATTRIBUTE.big;
+    p.setSegment(SEG.ss, cpl, 0n, 0, nullStack);
+    p.setGpr(GPR.rsp, rsp);
+    p.modeChanged();
+    return goTo(p, target.offset);
+  }
+  const stack = checkInterruptStack(p, cpl, 0);
+  if (isFault(stack)) return stack;
+  const bad = offsetFault(p, d, target.offset);
+  if (bad) return bad;
+  const size = gate.size === 2 ? 2 : 4;
+  const parameters = peek(p, size, gate.parameters);
+  if (isFault(parameters)) return parameters;
+  const values = [...old, ...parameters.toReversed(), ...push].map((v) => Number(v & 0xffff_ffffn));
+  const fault =
+    pushFrame32(p, { size, ss: SEG.ss, esp: stack.esp, values, stack }) ?? setCodeSegment(p, target.selector, d, cpl);
+  if (fault) return fault;
+  p.modeChanged();
   return goTo(p, target.offset);
 }
 
@@ -116,9 +212,9 @@ export function farReturn(p: Processor, size: 2 | 4 | 8, release: number): Guest
   const [offset, rawSelector] = top as [bigint, bigint];
   const selector = Number(rawSelector & 0xffffn);
   if (!p.protectedMode) {
-    p.setSegment(SEG.cs, selector, BigInt(selector) << 4n, p.limit(SEG.cs), p.attributes(SEG.cs));
+    if (offset > BigInt(p.limit(SEG.cs))) return gp(0);
     advanceStack(p, BigInt(2 * size + release));
-    return goTo(p, offset);
+    return farReal(p, selector, offset);
   }
   const { cpl } = p;
   const d = checkCodeSegment(p, selector, cpl, 'return');
@@ -132,23 +228,13 @@ export function farReturn(p: Processor, size: 2 | 4 | 8, release: number): Guest
     advanceStack(p, BigInt(2 * size + release));
     return goTo(p, offset);
   }
-  const outer = peekAt(p, size, 2 * size + release, 2);
+  const outer = peek(p, size, 2, 2 * size + release);
   if (isFault(outer)) return outer;
   const [rsp, ss] = outer as [bigint, bigint];
   const fault = returnOutward(p, selector, d, newCpl, Number(ss & 0xffffn));
   if (fault) return fault;
   setStackPointer(p, rsp + BigInt(release));
   return goTo(p, offset);
-}
-function peekAt(p: Processor, size: 2 | 4 | 8, skip: number, count: number): bigint[] | GuestFault {
-  const values: bigint[] = [];
-  const mask = stackMask(p);
-  for (let i = 0; i < count; i++) {
-    const value = p.read(stackLinear(p, (p.gpr(GPR.rsp) + BigInt(skip + i * size)) & mask), size, true);
-    if (isFault(value)) return value;
-    values.push(value);
-  }
-  return values;
 }
 function setStackPointer(p: Processor, rsp: bigint): void {
   const mask = stackMask(p);
@@ -219,10 +305,10 @@ export function interruptReturn(p: Processor, size: 2 | 4 | 8): GuestFault | und
   if (cpl === 0) changeable |= EFLAGS.iopl | (size > 2 ? EFLAGS.vif | EFLAGS.vip : 0);
   const flags = (flagsNow & ~changeable) | (Number(rawFlags & 0xffff_ffffn) & changeable);
   if (!p.protectedMode) {
-    p.setSegment(SEG.cs, selector, BigInt(selector) << 4n, p.limit(SEG.cs), p.attributes(SEG.cs));
+    if (offset > BigInt(p.limit(SEG.cs))) return gp(0);
     advanceStack(p, BigInt(3 * size));
     p.setEflags(flags);
-    return goTo(p, offset);
+    return farReal(p, selector, offset);
   }
   if (!in64 && Number(rawFlags & 0xffff_ffffn) & EFLAGS.vm && cpl === 0) return gp(0);
   const d = checkCodeSegment(p, selector, cpl, 'return');
@@ -238,7 +324,7 @@ export function interruptReturn(p: Processor, size: 2 | 4 | 8): GuestFault | und
     p.modeChanged();
     return goTo(p, offset);
   }
-  const outer = in64 ? top.slice(3) : peekAt(p, size, 3 * size, 2);
+  const outer = in64 ? top.slice(3) : peek(p, size, 2, 3 * size);
   if (isFault(outer)) return outer;
   const [rsp, rawSs] = outer as [bigint, bigint];
   const ss = Number(rawSs & 0xffffn);

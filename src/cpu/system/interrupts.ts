@@ -103,7 +103,7 @@ function interruptCodeSegment(p: Processor, selector: number, cpl: number, ext: 
 }
 
 /** RSPn or ISTn of the 64-bit task segment. */
-function stackFromTss(p: Processor, offset: number, ext: number): bigint | GuestFault {
+export function stackFromTss(p: Processor, offset: number, ext: number): bigint | GuestFault {
   if (offset + 7 > p.limit(SEG.tr)) return { vector: VECTOR.ts, error: (p.selector(SEG.tr) & 0xfffc) + ext };
   return p.readSystem(p.base(SEG.tr) + BigInt(offset), 8);
 }
@@ -120,6 +120,8 @@ function deliverLegacy(p: Processor, what: Interruption): GuestFault | undefined
   const { vector } = what;
   const flags = p.eflags;
   if (!p.protectedMode) {
+    // a vector beyond the table is #GP, as a double fault does not exist here other than by that
+    if (vector * 4 + 3 > state.get32(STATE.idtrLimit)) return { vector: VECTOR.gp };
     const entry = p.readSystem(state.get64(STATE.idtrBase) + BigInt(vector * 4), 4);
     if (isFault(entry)) return entry;
     const fault = pushFrame32(p, {
@@ -130,7 +132,7 @@ function deliverLegacy(p: Processor, what: Interruption): GuestFault | undefined
     });
     if (fault) return fault;
     const selector = Number(entry >> 16n);
-    p.setSegment(SEG.cs, selector, BigInt(selector) << 4n, 0xffff, p.attributes(SEG.cs));
+    p.setSegment(SEG.cs, selector, BigInt(selector) << 4n, p.limit(SEG.cs), p.attributes(SEG.cs));
     state.set64(STATE.ip, (BigInt(selector) << 4n) + (entry & 0xffffn));
     enterHandler(p, flags & ~EFLAGS.ac, true);
     return undefined;
@@ -154,14 +156,17 @@ function deliverLegacy(p: Processor, what: Interruption): GuestFault | undefined
   const saved = what.kind === 'exception' && FAULTS.has(vector) ? flags | EFLAGS.rf : flags;
   const values = [saved, p.selector(SEG.cs), Number(what.returnIp)];
   if (what.error !== undefined) values.push(what.error);
-  const frame: InterruptFrame = { size: wide ? 4 : 2, ss: SEG.ss, esp: p.gpr(GPR.rsp), values };
+  const frame: InterruptFrame = { size: wide ? 4 : 2, ss: SEG.ss, esp: p.gpr(GPR.rsp), values, ext };
+  const beyond = target > BigInt(code.d.limit);
   if (code.cpl < cpl) {
     const stack = checkInterruptStack(p, code.cpl, ext);
     if (isFault(stack)) return stack;
+    if (beyond) return { vector: VECTOR.gp, error: ext };
     const old = [p.selector(SEG.ss), Number(p.gpr(GPR.rsp) & 0xffff_ffffn)];
     const fault = pushFrame32(p, { ...frame, esp: stack.esp, values: [...old, ...values], stack });
     if (fault) return fault;
   } else {
+    if (beyond) return { vector: VECTOR.gp, error: ext };
     const fault = pushFrame32(p, frame);
     if (fault) return fault;
   }

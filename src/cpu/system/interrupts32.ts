@@ -16,6 +16,8 @@ export interface InterruptFrame {
   readonly esp: bigint;
   readonly values: readonly number[];
   readonly stack?: NewStack;
+  /** The EXT bit of error codes. */
+  readonly ext?: number;
 }
 
 /** SSn:ESPn of the current 32-bit or 16-bit task segment, checked (SDM vol. 3, 6.12.1). */
@@ -42,14 +44,26 @@ export function checkInterruptStack(p: Processor, cpl: number, ext: number): New
   return { selector, esp, d, cpl };
 }
 
-/** Pushes a frame and moves the stack there. */
+/** Does a write of `size` bytes at an offset leave a stack segment (SDM vol. 3, 5.3)? */
+function outside(attributes: number, limit: number, offset: bigint, size: number): boolean {
+  const last = offset + BigInt(size - 1);
+  if (!(attributes & ATTRIBUTE.conforming)) return last > BigInt(limit);
+  return offset <= BigInt(limit) || last > (attributes & ATTRIBUTE.big ? 0xffff_ffffn : 0xffffn);
+}
+
+/** Pushes a frame and moves the stack there; #SS beyond the limit, with the new stack's selector if there is one. */
 export function pushFrame32(p: Processor, frame: InterruptFrame): GuestFault | undefined {
   const attributes = frame.stack?.d.attributes ?? p.attributes(SEG.ss);
   const mask = attributes & ATTRIBUTE.big ? 0xffff_ffffn : 0xffffn;
   const base = frame.stack?.d.base ?? p.base(SEG.ss);
+  const limit = frame.stack?.d.limit ?? p.limit(SEG.ss);
+  const ext = frame.ext ?? 0;
   let esp = frame.esp;
   for (const value of frame.values) {
     esp = (esp & ~mask) | ((esp - BigInt(frame.size)) & mask);
+    if (outside(attributes, limit, esp & mask, frame.size)) {
+      return { vector: VECTOR.ss, error: frame.stack ? (frame.stack.selector & 0xfffc) + ext : ext };
+    }
     const linear = (base + (esp & mask)) & 0xffff_ffffn;
     const fault =
       frame.stack && frame.stack.cpl < 3

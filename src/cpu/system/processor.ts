@@ -1,5 +1,5 @@
 import type { CoreExports } from '../core.ts';
-import { ACCESS, FAULT, STATE, TLB } from '../state.ts';
+import { ACCESS, FAULT, SEGMENT_ACCESS, STATE, TLB } from '../state.ts';
 import type { StateMemory } from '../state-memory.ts';
 
 /** An architectural fault: a value, never a JavaScript exception. */
@@ -173,6 +173,12 @@ export class Processor {
   }
   write(linear: bigint, value: bigint, width: 1 | 2 | 4 | 8, stack = false): GuestFault | undefined {
     this.core.storeSlow(BigInt.asIntN(64, linear), BigInt.asIntN(64, value), width | (stack ? 0x100 : 0));
+    return this.takeFault();
+  }
+  /** The limit and type checks of a loaded segment outside 64-bit mode. */
+  checkSegment(seg: number, offset: bigint, width: number, write: boolean): GuestFault | undefined {
+    if (this.code64 || this.state.get32(STATE.segmentCheck + seg * 4) === 0) return undefined;
+    this.core.checkSegment(seg, BigInt.asIntN(64, offset), width | (write ? SEGMENT_ACCESS.write : 0));
     return this.takeFault();
   }
   canonical(linear: bigint): boolean {
