@@ -1,0 +1,102 @@
+import { describe, expect, test } from 'vitest';
+import type { Host } from '../../../src/machine/host.ts';
+import { HostPacing, InstructionPacing } from '../../../src/machine/pacing.ts';
+
+function fakeHost(): Host & { ns: number } {
+  const host = {
+    ns: 0,
+    monotonicNs: () => host.ns,
+    wallClockMs: () => 1_700_000_000_000,
+    defer: (callback: () => void) => callback(),
+    delay: () => () => {},
+    entropy: () => {},
+  };
+  return host;
+}
+
+describe('host time', () => {
+  /** Runs a guest of `speed` instructions per nanosecond until `ns`; returns the longest time between two looks at the clock. */
+  function longestChunk(pacing: HostPacing, host: { ns: number }, ns: number, speed: (at: number) => number): number {
+    let longest = 0;
+    const end = host.ns + ns;
+    while (host.ns < end) {
+      const budget = pacing.budget();
+      const before = host.ns;
+      host.ns += budget / speed(host.ns);
+      pacing.ran(budget);
+      longest = Math.max(longest, host.ns - before);
+    }
+    return longest;
+  }
+
+  test('alarms and output are looked at every 30 us once the speed is known', () => {
+    const host = fakeHost();
+    const pacing = new HostPacing(host);
+    pacing.resume();
+    longestChunk(pacing, host, 1e6, () => 0.5);
+    expect(longestChunk(pacing, host, 1e7, () => 0.5)).toBeLessThan(31_000);
+  });
+
+  test('a guest that becomes three times slower still is looked at within 100 us', () => {
+    const host = fakeHost();
+    const pacing = new HostPacing(host);
+    pacing.resume();
+    longestChunk(pacing, host, 1e6, () => 0.9);
+    const phases = (at: number): number => (Math.floor(at / 1e6) % 2 === 0 ? 0.9 : 0.3);
+    expect(longestChunk(pacing, host, 1e8, phases)).toBeLessThan(100_000);
+  });
+
+  test('an alarm in the middle of a chunk shortens it', () => {
+    const host = fakeHost();
+    const pacing = new HostPacing(host);
+    pacing.resume();
+    longestChunk(pacing, host, 1e6, () => 1);
+    let firedAt = 0;
+    const alarm = pacing.clock.alarm('test', () => {
+      firedAt = pacing.clock.now();
+    });
+    const due = pacing.clock.now() + 200_000;
+    alarm.set(due);
+    while (firedAt === 0) {
+      const budget = pacing.budget();
+      host.ns += budget;
+      pacing.ran(budget);
+      pacing.clock.fire();
+    }
+    expect(firedAt - due).toBeGreaterThanOrEqual(0);
+    expect(firedAt - due).toBeLessThan(5_000);
+  });
+
+  test('time stands still while paused', () => {
+    const host = fakeHost();
+    const pacing = new HostPacing(host);
+    host.ns = 5e9;
+    pacing.resume();
+    host.ns += 1e6;
+    pacing.pause();
+    host.ns += 1e12;
+    expect(pacing.clock.now()).toBe(1e6);
+  });
+});
+
+describe('instruction time', () => {
+  test('a budget ends exactly at the next alarm or flush point, and idle time is skipped', () => {
+    let retired = 0;
+    const pacing = new InstructionPacing(() => retired);
+    const fired: number[] = [];
+    const alarm = pacing.clock.alarm('test', (now) => fired.push(now));
+    alarm.set(1000);
+    expect(pacing.budget(retired)).toBe(1000);
+    retired = 1000;
+    pacing.clock.fire();
+    expect(fired).toEqual([1000]);
+    expect(pacing.skipIdle()).toBe(false);
+    expect(pacing.budget(retired)).toBe(0x8000 - 1000);
+    expect([pacing.isFlushPoint(0x8000), pacing.isFlushPoint(0x8001)]).toEqual([true, false]);
+    alarm.set(1e9);
+    expect(pacing.skipIdle()).toBe(true);
+    pacing.clock.fire();
+    expect(fired).toEqual([1000, 1e9]);
+    expect(retired).toBe(1000);
+  });
+});
