@@ -265,7 +265,8 @@ export class Cpu {
         const fatal = this.#deliverPending();
         if (fatal) return fatal;
       }
-      const left = Math.min(this.#limit - this.retired, MAX_BUDGET);
+      // a clock's estimate need not be whole
+      const left = Math.min(Math.floor(this.#limit - this.retired), MAX_BUDGET);
       if (left <= 0 || this.#stop) {
         // carried over to the next run: an STI may have been the last instruction
         state.i32[STATE.shadow >> 2] = shadow ? -2 : -1;

@@ -375,7 +375,7 @@ export abstract class Driver implements SemanticsContext {
   loadV(linear: I64): V128 {
     return this.#loadV(linear, i32.const(0));
   }
-  #loadV(linear: I64, stack: I32): V128 {
+  #loadV(linear: I64, stack: I32, operandWidth = 16): V128 {
     const { f } = this;
     const at = f.let(linear);
     const { entry, hit } = this.#probe(16, at, false);
@@ -384,7 +384,7 @@ export abstract class Driver implements SemanticsContext {
       hit,
       () => v128.load(i32.add(i32.wrap(at), i32.load(entry, this.tlbTable(false).offset + TLB.addend)), 0, RAM),
       () => {
-        f.callVoid(this.helper('loadVectorSlow'), [at, this.#slowFlags(16, stack)]);
+        f.callVoid(this.helper('loadVectorSlow'), [at, this.#slowFlags(operandWidth, stack)]);
         this.checkFault();
         return v128.load(ZERO, STATE.vectorScratch);
       },
@@ -394,7 +394,7 @@ export abstract class Driver implements SemanticsContext {
   storeV(linear: I64, value: V128): void {
     this.#storeV(linear, value, i32.const(0));
   }
-  #storeV(linear: I64, value: V128, stack: I32): void {
+  #storeV(linear: I64, value: V128, stack: I32, operandWidth = 16): void {
     const { f } = this;
     const at = f.let(linear);
     const v = f.let(value);
@@ -404,7 +404,7 @@ export abstract class Driver implements SemanticsContext {
       () => f.storeV128(i32.add(i32.wrap(at), i32.load(entry, this.tlbTable(true).offset + TLB.addend)), v, 0, RAM),
       () => {
         f.storeV128(ZERO, v, STATE.vectorScratch);
-        f.callVoid(this.helper('storeVectorSlow'), [at, this.#slowFlags(16, stack)]);
+        f.callVoid(this.helper('storeVectorSlow'), [at, this.#slowFlags(operandWidth, stack)]);
         this.checkFault();
       },
       'likely',
@@ -422,7 +422,7 @@ export abstract class Driver implements SemanticsContext {
   }
   readV(i: number, part: 0 | 1 = 0, aligned = false): V128 {
     if (this.kind(i) !== 'mem') return this.vectorOperand(i, part);
-    return this.#loadV(this.#vectorAddress(i, part, aligned), this.inStackSegment(i));
+    return this.#loadV(this.#vectorAddress(i, part, aligned), this.inStackSegment(i), part === 0 ? this.width(i) : 16);
   }
   readLow(i: number, width: Bytes): I64 {
     return this.kind(i) === 'mem'
@@ -435,7 +435,7 @@ export abstract class Driver implements SemanticsContext {
       return;
     }
     if (this.facts.mode !== 64) this.linearAddress(i, 'write');
-    this.#storeV(this.#vectorAddress(i, part, aligned), value, this.inStackSegment(i));
+    this.#storeV(this.#vectorAddress(i, part, aligned), value, this.inStackSegment(i), part === 0 ? this.width(i) : 16);
   }
   writeLow(i: number, width: Bytes, value: I64): void {
     if (this.kind(i) === 'mem') this.#store(width, this.linearAddress(i, 'write'), value, this.inStackSegment(i));

@@ -63,6 +63,8 @@ export const ENDS_REGION = new Set(['sti', 'popf', 'stac', 'clac', 'syscall', 's
 const PRIVILEGED = new Set(['swapgs', 'sysret']);
 export const isTranslatable = (d: DecodedInstruction, host: Pick<DiscoveryHost, 'semantics'>): boolean =>
   !INTERPRETED.has(d.row.mnemonic) &&
+  // EIP cut to 16 bits by an operand-size prefix
+  !(d.mode !== 64 && d.operandSize === 2 && d.operands[0]?.kind === 'rel') &&
   (!d.row.cpl0 || PRIVILEGED.has(d.row.mnemonic)) &&
   d.rep === 'none' &&
   host.semantics(d.row.mnemonic) !== undefined;

@@ -73,6 +73,19 @@ const flushTlb: HelperDefinition = {
   },
 };
 
+/** PKRU is part of what the TLB's entries permit. */
+const writePkru: HelperDefinition = {
+  name: 'writePkru',
+  params: ['i32'],
+  results: [],
+  build(f, h) {
+    f.if(i32.ne(i32.load(ZERO, STATE.pkru), f.param('i32', 0)), () => {
+      f.store32(ZERO, f.param('i32', 0), STATE.pkru);
+      f.callVoid(h('flushTlb'), []);
+    });
+  },
+};
+
 function eachTable(f: FunctionBuilder, body: (table: I32) => void): void {
   const table = f.newLocal('i32');
   f.set(table, i32.const(TLB.base));
@@ -105,4 +118,10 @@ const invalidatePage: HelperDefinition = {
   },
 };
 
-export const FLUSH_HELPERS: readonly HelperDefinition[] = [updatePrivilege, bumpGeneration, flushTlb, invalidatePage];
+export const FLUSH_HELPERS: readonly HelperDefinition[] = [
+  updatePrivilege,
+  bumpGeneration,
+  flushTlb,
+  writePkru,
+  invalidatePage,
+];

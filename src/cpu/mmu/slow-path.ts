@@ -328,7 +328,15 @@ const probeWriteSlow: HelperDefinition = {
   },
 };
 
-/** 16 bytes into STATE.vectorScratch. */
+/** Both ends of an operand must be canonical, whatever faults its first page may hold in store. */
+function checkEnd(f: FunctionBuilder, h: Lookup, linear: I64, flags: I32): void {
+  const end = f.let(i64.add(linear, i64.extendU(i32.sub(widthOf(flags), i32.const(1)))));
+  f.if(i32.eqz(f.call('i32', h('isCanonical'), [end])), () => {
+    f.drop(f.call('i64', h('translate'), [end, i32.const(0), flags]));
+    f.return();
+  });
+}
+/** 16 bytes into STATE.vectorScratch; the width in `flags` is the whole operand's (32 for the first half of a YMM). */
 const loadVectorSlow: HelperDefinition = {
   name: 'loadVectorSlow',
   params: ['i64', 'i32'],
@@ -338,6 +346,7 @@ const loadVectorSlow: HelperDefinition = {
     const flags = f.param('i32', 1);
     const half = (at: I64, cell: number): void =>
       f.store64(ZERO, f.call('i64', h('loadSlow'), [at, i32.or(i32.const(8), i32.and(flags, i32.const(-256)))]), cell);
+    checkEnd(f, h, linear, flags);
     half(linear, STATE.vectorScratch);
     f.if(i32.load(ZERO, STATE.fault), () => f.return());
     half(i64.add(linear, i64.const(8)), STATE.vectorScratch + 8);
@@ -353,6 +362,7 @@ const storeVectorSlow: HelperDefinition = {
     const linear = f.param('i64', 0);
     const flags = f.param('i32', 1);
     const kind = f.let(i32.and(flags, i32.const(-256)));
+    checkEnd(f, h, linear, flags);
     f.callVoid(h('probeWriteSlow'), [linear, i32.or(i32.const(16), kind)]);
     f.if(i32.load(ZERO, STATE.fault), () => f.return());
     const half = (at: I64, cell: number): void =>

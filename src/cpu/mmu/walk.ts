@@ -4,11 +4,13 @@ import type { HelperDefinition } from '../helpers/definition.ts';
 import { ACCESS, COUNTER, FAULT, SLOW, STATE, VECTOR } from '../state.ts';
 
 const RAM = 1;
+/** Page-fault error code: protection key. */
+const PK = 0x20;
 const FOUR_GIB = 0x1_0000_0000n;
 const PTE = { present: 1, write: 2, user: 4, accessed: 0x20, dirty: 0x40, large: 0x80 } as const;
 const CR0_PG = 0x8000_0000;
 const CR0_WP = 0x1_0000;
-const CR4 = { pse: 0x10, pae: 0x20, la57: 0x1000, smep: 0x10_0000, smap: 0x20_0000 } as const;
+const CR4 = { pse: 0x10, pae: 0x20, la57: 0x1000, smep: 0x10_0000, smap: 0x20_0000, pke: 0x40_0000 } as const;
 const EFER = { lma: 0x400, nxe: 0x800 } as const;
 
 const state64 = (offset: number): I64 => i64.load(ZERO, offset);
@@ -124,7 +126,7 @@ const walk: HelperDefinition = {
           ram,
           f.call('i64', h('physToRam'), [i64.add(get(table), i64.mul(index, i64.extendU(f.get('i32', entrySize))))]),
         );
-        // a table outside RAM reads as not present
+        // a table outside RAM reads as not present (docs/system.md)
         f.if(i64.ltS(get(ram), i64.const(0)), () => fail(i32.const(0)), undefined, 'unlikely');
         f.if(
           legacy,
@@ -155,6 +157,10 @@ const walk: HelperDefinition = {
               i32.and(i32.eqz(isPdpte), i32.or(i32.eqz(legacy), bit64(cr4, CR4.pse))),
             ),
           ),
+        );
+        // a 4 MiB page: bit 21, and addresses beyond 40 bits do not exist
+        f.if(i32.and(isLeaf, i32.and(legacy, i64.gtU(get(shift), i64.const(12)))), () =>
+          f.set(reserved, i64.const(0x20_0000)),
         );
         // PS is reserved in PML5 and PML4 entries; a large leaf reserves the address bits below its size, PAT aside
         f.if(i32.and(long, i64.gtU(get(shift), i64.const(30))), () =>
@@ -212,6 +218,25 @@ const walk: HelperDefinition = {
       },
     );
     f.if(isFetch, () => deny(i32.and(i64.ltS(get(nx), i64.const(0)), bit64(efer, EFER.nxe))));
+    // protection keys of user pages: access disable, then write disable (SDM vol. 3, 4.6.2)
+    const keyed = i32.and(i32.and(bit64(cr4, CR4.pke), long), i32.and(userPage, i32.eqz(isFetch)));
+    f.if(
+      keyed,
+      () => {
+        const key = i32.and(i32.wrap(i64.shrU(get(entry), i64.const(59))), i32.const(15));
+        const pkru = f.let(i32.shrU(i32.load(ZERO, STATE.pkru), i32.shl(key, i32.const(1))));
+        const user = i32.and(access, i32.const(ACCESS.user));
+        const writeCounts = i32.or(user, bit64(state64(STATE.cr0), CR0_WP));
+        const writeDenied = i32.and(
+          i32.and(i32.ne(isWrite, i32.const(0)), i32.ne(writeCounts, i32.const(0))),
+          i32.and(i32.shrU(pkru, i32.const(1)), i32.const(1)),
+        );
+        const denied = i32.or(i32.and(pkru, i32.const(1)), writeDenied);
+        f.if(denied, () => fail(i32.const(1 | PK)), undefined, 'unlikely');
+      },
+      undefined,
+      'unlikely',
+    );
     const wanted = f.let(
       i64.or(get(entry), i64.select(isWrite, i64.const(PTE.accessed | PTE.dirty), i64.const(PTE.accessed))),
     );
