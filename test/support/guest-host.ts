@@ -468,6 +468,7 @@ export class GuestTcp {
     const offset = (seq - this.#ack) | 0;
     const length = payload.length + (flags & FIN);
     if (length > 0) {
+      if (this.peerEnded && offset >= 0) throw new Error('bytes after the end');
       if (offset > 0) this.outOfOrder++;
       else if (offset < 0) this.duplicates++;
       else {

@@ -26,6 +26,8 @@ const SYN_INTERVAL_MS = 250;
 /** An attempt to reach a guest that has not booted yet. */
 const SYN_GIVE_UP_MS = 300_000;
 const DUPLICATE_ACKS = 3;
+const MIN_ACK_SEGMENTS = 2;
+const MAX_ACK_SEGMENTS = 8;
 
 type State =
   /** The guest asked, the host's side is being connected. */
@@ -106,6 +108,8 @@ export class TcpConnection {
   #rcvShift = 0;
   #finReceived = false;
   #ackNow = false;
+  /** Bytes after which an acknowledgement is not delayed: few while the guest's congestion window may be small. */
+  #ackEvery = 0;
 
   /** @param syn the guest's SYN, or undefined for a connection to the guest */
   constructor(tcp: TcpEndpoint, ends: Ends, neighbour: Neighbour, syn: Segment | undefined) {
@@ -376,6 +380,7 @@ export class TcpConnection {
     const isCut = length < segment.end - start;
     if (length > 0) {
       this.#rcvNxt = (this.#rcvNxt + length) | 0;
+      if (this.#ackEvery < MAX_ACK_SEGMENTS * this.#mss) this.#ackEvery += length >> 3;
       this.#peer.write(frame.subarray(start, start + length));
       if (this.#state === 'closed') return;
     }
@@ -386,7 +391,7 @@ export class TcpConnection {
       this.#ackNow = true;
       this.#peer.end();
     }
-    if (ahead(this.#rcvNxt, this.#acked) >= 2 * this.#mss) this.#ackNow = true;
+    if (ahead(this.#rcvNxt, this.#acked) >= this.#ackEvery) this.#ackNow = true;
     else if (!this.#ackNow) this.#tcp.delayAck(this);
   }
 
@@ -396,6 +401,7 @@ export class TcpConnection {
     this.#edge = this.#rcvNxt;
     this.#mss = Math.min(OUR_MSS, syn.mss);
     this.#tso = segmentation(this.#mss);
+    this.#ackEvery = MIN_ACK_SEGMENTS * this.#mss;
     this.#scale = syn.scale ?? 0;
     this.#rcvShift = syn.scale === undefined ? 0 : WINDOW_SHIFT;
     this.#setWindow(syn, syn.window);
@@ -446,11 +452,11 @@ export class TcpConnection {
     const sent = ahead(this.#nxt, this.#una);
     const rest = this.#queue.length - sent;
     const room = this.#window - sent;
-    const isFinDue = this.#finQueued && rest >= 0 && rest < room;
+    const isFinDue = this.#finQueued && this.#nxt !== this.#finEnd && rest < room;
     let length = Math.min(rest, room, this.#isRecovering ? this.#mss : MAX_IP_PACKET - 40);
     if (length <= 0) {
       if (isFinDue && rest === 0) return this.#sendFin(0);
-      if (room <= 0 && sent === 0 && (rest > 0 || this.#finQueued)) this.#startTimer();
+      if (room <= 0 && sent === 0 && this.#hasUnacknowledged) this.#startTimer();
       return false;
     }
     if (length < rest) {
