@@ -191,11 +191,14 @@ const pack = (name: string, fmt: Format): HelperDefinition => ({
       raiseFlags(f, FLAG.underflow | FLAG.inexact);
       f.return(signBits);
     });
+    f.if(i32.eqz(masked), () => {
+      raiseFlags(f, i32.select(i64.ne(fraction, N0), c32(FLAG.underflow | FLAG.inexact), c32(FLAG.underflow)));
+      f.return(signBits);
+    });
     shiftRightSticky(f, high, low, i32.sub(c32(fmt.least), exponent));
     const tiny = rounded();
     const inexact = f.let(i64.ne(tiny.fraction, N0));
     f.if(inexact, () => raiseFlags(f, FLAG.underflow | FLAG.inexact));
-    f.if(i32.eqz(masked), () => raiseFlags(f, FLAG.underflow));
     f.result(i64.or(signBits, tiny.result));
   },
 });

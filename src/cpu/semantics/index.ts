@@ -8,6 +8,7 @@ import * as data from './data.ts';
 import * as flag from './flag.ts';
 import * as muldiv from './muldiv.ts';
 import * as shift from './shift.ts';
+import * as sseConvert from './sse-convert.ts';
 import * as sseFloat from './sse-float.ts';
 import * as sseInt from './sse-int.ts';
 import * as sseMove from './sse-move.ts';
@@ -33,7 +34,7 @@ const MODULES: readonly Readonly<Record<string, Semantics>>[] = [
 ];
 
 /** Modules whose exports serve the VEX encodings too, under the name with a `v` in front. */
-const VEX_MODULES: readonly Readonly<Record<string, Semantics>>[] = [sseFloat, sseInt, sseMove];
+const VEX_MODULES: readonly Readonly<Record<string, Semantics>>[] = [sseConvert, sseFloat, sseInt, sseMove];
 
 /** Names that no instruction can have: what the decoder could not decode. */
 const PSEUDO_MNEMONICS: Readonly<Record<string, string>> = { undefinedOpcode: '(undefined)', tooLong: '(too long)' };

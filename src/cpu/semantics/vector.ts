@@ -184,7 +184,9 @@ export const element = (index: number, size: number): number[] =>
 
 /** Faults now unless all of memory operand i can be written. */
 export function probeOperand(cx: SemanticsContext, i: number, width = cx.width(i)): void {
-  byStackSegment(cx, i, (stack) => cx.probeWrite(width, cx.linearAddress(i), stack));
+  // asked for before the branches: the context keeps it in a local
+  const at = cx.linearAddress(i);
+  byStackSegment(cx, i, (stack) => cx.probeWrite(width, at, stack));
 }
 /** Stores both halves of a YMM, or one XMM, to memory or a register. */
 export function storeParts(cx: SemanticsContext, i: number, values: readonly V128[], aligned: boolean): void {
