@@ -38,6 +38,14 @@ export function targetAddress(r: Random, size: number, mode: 64 | 32): bigint {
   }
 }
 
+/** As targetAddress, but all of it on one page: where the order of several accesses is nowhere written down. */
+export function wholeAddress(r: Random, size: number, mode: 64 | 32): bigint {
+  for (;;) {
+    const address = targetAddress(r, size, mode);
+    if (address >> 12n === (address + BigInt(size) - 1n) >> 12n) return address;
+  }
+}
+
 /** Where a branch goes: mostly into the code pages, now and then nowhere. */
 export function branchTarget(r: Random, mode: 64 | 32): bigint {
   const choice = r.below(20);
@@ -47,4 +55,17 @@ export function branchTarget(r: Random, mode: 64 | 32): bigint {
   if (choice < 18) return BigInt(r.below(0x7fff)) * 0x1_0000_0000n + BigInt(r.u32());
   if (choice < 19) return 0x0000_8000_0000_0000n - BigInt(r.below(3));
   return BigInt(r.u32()) * 0x1_0000_0000n + BigInt(r.u32());
+}
+
+/** Selectors of every kind: null, user and kernel, code and data, of the local table, beyond the limit. Not 0x78 (GDT). */
+export function selectorValue(r: Random): number {
+  if (r.oneIn(6)) {
+    const value = r.u32() & 0xffff;
+    return (value & ~7) === 0x78 ? 0 : value;
+  }
+  if (r.oneIn(4)) return r.pick([0, 1, 2, 3]);
+  return r.pick([
+    0x23, 0x2b, 0x2b, 0x33, 0x63, 0x63, 0x20, 0x28, 0x2a, 0x30, 0x08, 0x10, 0x18, 0x1b, 0x13, 0x40, 0x43, 0x50, 0x60,
+    0x6b, 0x2f, 0x67, 0x83,
+  ]);
 }

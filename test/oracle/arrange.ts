@@ -2,12 +2,12 @@
  * What single instructions need to do something interesting: counts, dividends that fit, stacks, string pointers.
  * 'before' runs before the memory operand is chosen, 'after' when its contents are known.
  */
-import { METHOD } from '../../src/cpu/decode/operands.ts';
-import { branchTarget, targetAddress } from './addresses.ts';
+import { METHOD, WIDTH } from '../../src/cpu/decode/operands.ts';
+import { branchTarget, selectorValue, targetAddress, wholeAddress } from './addresses.ts';
 import type { Form } from './forms.ts';
 import type { Random } from './random.ts';
 import type { CaseState } from './state.ts';
-import { CODE_BASE, CODE_SIZE } from './types.ts';
+import { CODE_BASE, CODE_SIZE, DATA_BASE } from './types.ts';
 
 export interface Arrangement {
   readonly form: Form;
@@ -27,8 +27,8 @@ export interface Arrangement {
 
 const COUNTS = [0, 1, 2, 7, 8, 9, 15, 16, 17, 18, 31, 32, 33, 63, 64, 65, 127, 128, 255];
 const [RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI] = [0, 1, 2, 3, 4, 5, 6, 7];
-const POPS = /^(pop|ret|popf|popa|leave)$/;
-const PUSHES = /^(push|call|pushf|push_seg|pusha|enter)$/;
+const POPS = /^(pop|ret|popf|popa|leave|pop_seg|ret_far|iret)$/;
+const PUSHES = /^(push|call|call_far|pushf|push_seg|pusha|enter)$/;
 
 /** Returns the bytes of a moffs operand, if the form has one. */
 export function arrange(a: Arrangement, when: 'before' | 'after'): number[] | undefined {
@@ -45,6 +45,9 @@ export function arrange(a: Arrangement, when: 'before' | 'after'): number[] | un
   if (/^(loop|jcxz)/.test(mnemonic) && !r.oneIn(4)) state.set(RCX, BigInt(r.below(3)) | (r.oneIn(4) ? 1n << 32n : 0n));
   if (/^bt[src]?$/.test(mnemonic) && form.kind === 'mem' && r.percent(80)) {
     state.set(a.reg, BigInt(r.below(512) - 128));
+  }
+  if (/^(mov_seg|lar|lsl|verr|verw|lldt|ltr)$/.test(mnemonic) && form.kind === 'reg') {
+    state.setLow(a.rm, 2, BigInt(selectorValue(r)));
   }
   if (/^(jmp|call)$/.test(mnemonic) && form.kind === 'reg') state.set(a.rm, branchTarget(r, form.mode));
   if (/^maskmov(q|dqu)$/.test(mnemonic) || form.operands.some((o) => o.method === METHOD.implicit && o.fixed === RDI)) {
@@ -64,13 +67,42 @@ export function arrange(a: Arrangement, when: 'before' | 'after'): number[] | un
   return undefined;
 }
 
+/** Instructions that read a selector and more; CPUs differ in the order, and in the width of a popped selector. */
+export const SEVERAL_ACCESSES = /^(pop_seg|ret_far|iret|call_far|jmp_far|l[defgs]s)$/;
+
+/** Operands on the stack, where there are several. */
+const STACK_ITEMS: Readonly<Record<string, number>> = { popa: 8, pusha: 8, call_far: 2, ret_far: 2, iret: 5 };
+
 function arrangeStack({ form, state, r, operandSize, immediate }: Arrangement): void {
+  /** Offset and selector to return to; flags, stack pointer and stack segment for IRET. */
+  const arrangeFrame = (at: bigint) => {
+    const selector = r.oneIn(2) ? (form.mode === 64 ? 0x33 : 0x23) : selectorValue(r);
+    const item = BigInt(operandSize);
+    const frame = new Uint8Array(5 * operandSize);
+    const put = (index: number, value: bigint) => {
+      for (let i = 0; i < operandSize; i++) frame[index * operandSize + i] = Number((value >> BigInt(8 * i)) & 255n);
+    };
+    put(0, branchTarget(r, form.mode));
+    put(1, BigInt(selector));
+    // TF stays set, or the single step behind the instruction would be lost.
+    put(2, BigInt(r.u32() | 0x100) & 0xffff_ffffn);
+    put(3, BigInt(r.u32()));
+    put(4, BigInt(r.oneIn(2) ? 0x2b : selectorValue(r)));
+    state.patch(at, form.row.mnemonic === 'iret' ? frame : frame.subarray(0, 2 * Number(item)));
+  };
   const { mnemonic } = form.row;
-  const size = mnemonic === 'popa' || mnemonic === 'pusha' ? 8 * operandSize : operandSize;
-  const target = targetAddress(r, size, form.mode);
+  const size = STACK_ITEMS[mnemonic] === undefined ? operandSize : STACK_ITEMS[mnemonic] * operandSize;
+  const several = SEVERAL_ACCESSES.test(mnemonic);
+  // AMD's far return reads the outer stack pointer before it finds that there is no return to an inner level.
+  const beyond = mnemonic === 'ret_far' ? 0x180 : 0;
+  let target = several ? wholeAddress(r, size + beyond, form.mode) : targetAddress(r, size, form.mode);
+  // A far call into 32-bit code pushes by ESP or by RSP: which, is nowhere written down.
+  if (mnemonic === 'call_far' && target > 0xffff_ffffn) target = BigInt(DATA_BASE + 0x100);
   state.set(RSP, PUSHES.test(mnemonic) ? target + BigInt(size) : target);
   if (mnemonic === 'ret') state.patchNumber(target, branchTarget(r, form.mode), operandSize);
   else if (mnemonic === 'popf') state.patchNumber(target, BigInt(r.u32()), operandSize);
+  else if (mnemonic === 'pop_seg') state.patchNumber(target, BigInt(selectorValue(r)), operandSize);
+  else if (mnemonic === 'ret_far' || mnemonic === 'iret') arrangeFrame(target);
   else if (mnemonic === 'leave') {
     state.set(RBP, target);
     state.set(RSP, BigInt(r.u32()));
@@ -128,6 +160,12 @@ function arrangeContents(a: Arrangement): void {
   const { mnemonic } = form.row;
   if (a.target === undefined || form.kind !== 'mem') return;
   const size = a.memorySize;
+  if (form.operands.some(({ memoryWidth }) => memoryWidth === WIDTH.p)) {
+    const offset = BigInt.asUintN(8 * (size - 2), branchTarget(r, 32));
+    state.repatch(a.target, offset | (BigInt(selectorValue(r)) << BigInt(8 * (size - 2))), size);
+    return;
+  }
+  if (/^(mov_seg|lar|lsl|verr|verw|lldt|ltr)$/.test(mnemonic)) state.repatch(a.target, BigInt(selectorValue(r)), 2);
   const content = size > 0 && size <= 16 ? state.patched(a.target, size) : undefined;
   if (content === undefined) return;
   if (mnemonic === 'cmpxchg' && r.oneIn(2)) state.setLow(RAX, size, content);

@@ -1,5 +1,5 @@
 /** Two results of one case: where they differ, apart from what the manual leaves open (undefined.ts). */
-import { type CpuResult, DATA_BASE, LINE, type MemoryPatch, type Outcome } from './types.ts';
+import { type CpuResult, DATA_BASE, LINE, type MemoryPatch, type Outcome, SELECTOR } from './types.ts';
 import { APPROXIMATE_ERROR, FX_COMPARED, type Masks, TRANSCENDENTAL_ULPS } from './undefined.ts';
 
 export interface Difference {
@@ -27,6 +27,8 @@ export const GPR_NAMES = [
   'r14',
   'r15',
 ];
+
+export const SELECTOR_NAMES = ['es', 'cs', 'ss', 'ds', 'fs', 'gs'];
 
 /** CF PF AF ZF SF TF IF DF OF, NT, AC, ID and the rest of what user code sees; RF is not compared. */
 const RFLAGS_COMPARED = 0x3f_7fd7 & ~0x1_0000;
@@ -56,15 +58,28 @@ export function compare(masks: Masks, expected: CpuResult, actual: CpuResult): D
   if (expected.gsBase !== actual.gsBase) differ('gsBase', hex(expected.gsBase), hex(actual.gsBase));
   if (expected.mxcsr !== actual.mxcsr) differ('mxcsr', hex(expected.mxcsr), hex(actual.mxcsr));
   if (!open && !sameBytes(asBytes(expected.gpr), asBytes(actual.gpr))) {
+    // Upper halves are undefined once 64-bit code has gone over to 32-bit code (SDM vol. 1, 3.4.1.1).
+    const mask = expected.selectors[1] === SELECTOR.code32 ? 0xffff_ffffn : ~0n;
     for (let i = 0; i < 16; i++) {
-      if (expected.gpr[i] !== actual.gpr[i]) differ(GPR_NAMES[i]!, hex(expected.gpr[i]!), hex(actual.gpr[i]!));
+      if (((expected.gpr[i]! ^ actual.gpr[i]!) & mask) !== 0n)
+        differ(GPR_NAMES[i]!, hex(expected.gpr[i]!), hex(actual.gpr[i]!));
     }
+  }
+  for (const [i, name] of SELECTOR_NAMES.entries()) {
+    if (selectorOf(expected, i) !== selectorOf(actual, i))
+      differ(name, hex(expected.selectors[i]!), hex(actual.selectors[i]!));
   }
   if (!sameBytes(expected.ymm, actual.ymm)) compareVectors(masks, expected.ymm, actual.ymm, differ);
   const x87 = ended || !masks.x87AfterFault;
   if (x87 && !sameBytes(expected.fx, actual.fx)) compareX87(masks, expected.fx, actual.fx, differ);
   if (!open) compareMemory(masks, expected.memory, actual.memory, differ);
   return out;
+}
+
+/** Null selectors with RPL 1..3 count as 0: an interrupt's IRET makes them 0 at any time (SDM vol. 2, IRET). */
+function selectorOf({ selectors }: CpuResult, index: number): number {
+  const value = selectors[index]!;
+  return value <= 3 ? 0 : value;
 }
 
 type Differ = (field: string, expected: string, actual: string) => void;

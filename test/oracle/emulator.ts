@@ -3,6 +3,7 @@ import { parseCpu } from '../../src/cpu/models.ts';
 import { CODE_PAGE, STATE, VECTOR } from '../../src/cpu/state.ts';
 import { writeCr0, writeCr4 } from '../../src/cpu/system/control.ts';
 import { SEG } from '../../src/cpu/system/processor.ts';
+import { policyOf } from './policy.ts';
 import {
   background,
   CODE_BASE,
@@ -14,6 +15,8 @@ import {
   DataWindow,
   type Engine,
   FX_BYTES,
+  GDT,
+  GDT_LIMIT,
   initialFx,
   type Outcome,
   READONLY_BASE,
@@ -35,6 +38,7 @@ const AT = {
   /** Two pages for each case in hand; the last of all. */
   code: 0x10_0000,
 } as const;
+const KERNEL_CODE = 0x10;
 const TSS_LIMIT = 0x67;
 /** Page fault error code: instruction fetch. */
 const PF_FETCH = 0x10;
@@ -184,13 +188,7 @@ export class Emulator implements Engine {
     pages(DATA_BASE, DATA_SIZE, AT.data, PTE.present | PTE.write | PTE.user | PTE.nx);
     pages(READONLY_BASE, READONLY_SIZE, AT.readonly, PTE.present | PTE.user | PTE.nx);
     for (let o = 0; o < 0x1_0000; o += 4096) this.#map(SUPERVISOR + BigInt(o), o, PTE.present | PTE.write);
-    // GDT: kernel code and data, then Linux's user selectors; a TSS for the stack of exceptions
-    const gdt = (selector: number, value: bigint): void => this.#set64(AT.gdt + (selector & ~7), value);
-    gdt(0x08, 0x00af_9b00_0000_ffffn);
-    gdt(0x10, 0x00cf_9300_0000_ffffn);
-    gdt(SELECTOR.code32, 0x00cf_fb00_0000_ffffn);
-    gdt(SELECTOR.data, 0x00cf_f300_0000_ffffn);
-    gdt(SELECTOR.code64, 0x00af_fb00_0000_ffffn);
+    for (const [selector, descriptor] of GDT) this.#set64(AT.gdt + selector, descriptor);
     this.#set64(AT.tss + 4, SUPERVISOR + BigInt(AT.stack));
     this.#data.setUint16(AT.tss + 0x66, TSS_LIMIT + 1, true); // no I/O permission bitmap
     for (let vector = 0; vector < 256; vector++) {
@@ -198,7 +196,7 @@ export class Emulator implements Engine {
       const dpl = vector === 3 || vector === 4 ? 0xeen : 0x8en;
       this.#set64(
         AT.idt + vector * 16,
-        (target & 0xffffn) | (8n << 16n) | (dpl << 40n) | (((target >> 16n) & 0xffffn) << 48n),
+        (target & 0xffffn) | (BigInt(KERNEL_CODE) << 16n) | (dpl << 40n) | (((target >> 16n) & 0xffffn) << 48n),
       );
       this.#set64(AT.idt + vector * 16 + 8, target >> 32n);
     }
@@ -219,9 +217,10 @@ export class Emulator implements Engine {
     state.set64(STATE.xcr0, 7n);
     writeCr0(p, 0x8001_0033n);
     state.set64(STATE.gdtrBase, SUPERVISOR + BigInt(AT.gdt));
-    state.set32(STATE.gdtrLimit, 0xff);
+    state.set32(STATE.gdtrLimit, GDT_LIMIT);
     state.set64(STATE.idtrBase, SUPERVISOR + BigInt(AT.idt));
     state.set32(STATE.idtrLimit, 0xfff);
+    p.setSegment(SEG.ldtr, 0, 0n, 0, 0);
     p.setSegment(SEG.tr, 0x40, SUPERVISOR + BigInt(AT.tss), TSS_LIMIT, 0x8b);
     const flat = (seg: number, selector: number): void => p.setSegment(seg, selector, 0n, 0xffff_ffff, 0xc0f3);
     flat(SEG.ss, SELECTOR.data);
@@ -317,6 +316,7 @@ export class Emulator implements Engine {
     let rip = cpu.ip;
     let rflags = p.eflags;
     let rsp = p.gpr(4);
+    const selectors = Uint16Array.from([SEG.es, SEG.cs, SEG.ss, SEG.ds, SEG.fs, SEG.gs], (seg) => p.selector(seg));
     if (state.get32(STATE.cpl) === 0) {
       const vector = (Number((rip - SUPERVISOR) & 0xffffn) - AT.handlers) >> 4;
       const withError = [8, 10, 11, 12, 13, 14, 17].includes(vector);
@@ -326,6 +326,8 @@ export class Emulator implements Engine {
       rip = this.#data.getBigUint64(sp, true);
       rflags = Number(this.#data.getBigUint64(sp + 16, true));
       rsp = this.#data.getBigUint64(sp + 24, true);
+      selectors[1] = this.#data.getUint16(sp + 8, true);
+      selectors[2] = this.#data.getUint16(sp + 32, true);
       // A branch into unmapped memory has ended; what faulted is the next fetch.
       const fetched = vector === VECTOR.pf && (errorCode & PF_FETCH) !== 0 && rip !== start;
       if (!fetched) {
@@ -346,12 +348,14 @@ export class Emulator implements Engine {
       outcome,
       rip,
       gpr,
-      rflags: rflags & ~0x1_0000,
+      // The host is single-stepped through these, so its TF says nothing.
+      rflags: rflags & ~(policyOf(c.code, c.mode) === 'step' ? 0x1_0100 : 0x1_0000),
       fsBase: p.base(SEG.fs),
       gsBase: p.base(SEG.gs),
       ymm,
       mxcsr: state.get32(STATE.mxcsr),
       fx,
+      selectors,
       memory: this.#window.leave(),
     };
   }

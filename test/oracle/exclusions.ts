@@ -3,7 +3,6 @@
 import type { OpcodeRow } from '../../src/cpu/decode/types.ts';
 
 const HOST_DEPENDENT = 'its result differs from run to run or names the host';
-const DESCRIPTORS = "depends on descriptor tables; tested with the emulator's own tables";
 const LEAVES = 'enters the operating system';
 const UMIP = 'Linux emulates it where the CPU has UMIP';
 const XSAVE = 'the layout and XINUSE tracking are the host CPU model’s own';
@@ -30,20 +29,6 @@ export const EXCLUDED: Readonly<Record<string, string>> = {
   sldt: UMIP,
   str: UMIP,
   smsw: UMIP,
-  lar: DESCRIPTORS,
-  lsl: DESCRIPTORS,
-  verr: DESCRIPTORS,
-  verw: DESCRIPTORS,
-  lss: DESCRIPTORS,
-  lds: DESCRIPTORS,
-  les: DESCRIPTORS,
-  lfs: DESCRIPTORS,
-  lgs: DESCRIPTORS,
-  pop_seg: DESCRIPTORS,
-  call_far: DESCRIPTORS,
-  jmp_far: DESCRIPTORS,
-  ret_far: DESCRIPTORS,
-  iret: DESCRIPTORS,
   xsave: XSAVE,
   xsaveopt: XSAVE,
   xsavec: XSAVE,
@@ -60,13 +45,10 @@ export const EXCLUDED: Readonly<Record<string, string>> = {
   clac: 'group 0F 01 holds hypercalls and is not run on the host',
   stac: 'group 0F 01 holds hypercalls and is not run on the host',
   xsetbv: 'group 0F 01 holds hypercalls and is not run on the host',
-  lldt: 'group 0F 00 is emulated by Linux in part',
-  ltr: 'group 0F 00 is emulated by Linux in part',
 };
 
 /** Why a row is left out, or undefined. */
 export function excluded(row: OpcodeRow): string | undefined {
-  if (row.mnemonic === 'mov_seg' && row.operands[0] === 'Sw') return DESCRIPTORS;
   if (row.mnemonic === 'nop' && row.opcode.startsWith('0F 0D')) return 'register forms: NOP on Intel, #UD on AMD';
   return EXCLUDED[row.mnemonic];
 }

@@ -35,7 +35,8 @@ export interface FormFilter {
 
 const SIZED = new Set<number>([WIDTH.v, WIDTH.z]);
 /** Rows without a sized operand that the operand size prefix changes all the same. */
-const SIZED_IMPLICITLY = /^(cbw|cwd|push_seg|pusha|popa|pushf|popf|leave|enter|jcc|jcxz|loop.*|ret|call|jmp)$/;
+const SIZED_IMPLICITLY =
+  /^(cbw|cwd|push_seg|pusha|popa|pushf|popf|leave|enter|jcc|jcxz|loop.*|ret|call|jmp|ret_far|iret|pop_seg|call_far|jmp_far|l[defgs]s)$/;
 
 export function enumerateForms(rows: readonly OpcodeRow[], filter: FormFilter = {}): Form[] {
   const forms: Form[] = [];
@@ -122,7 +123,9 @@ function widthsOf(
   const allows66 =
     !encoding.consumes66 && (encoding.prefixes & (1 << PREFIX.p66) || !(encoding.prefixes & (1 << PREFIX.none)));
   if (sized && allows66 && !differing) widths.push('66');
-  const wide = sized || has(/[yn]/);
+  // Far pointers with a 64-bit offset exist on Intel only (SDM vol. 2, CALL, JMP, LSS; AMD APM vol. 3, the same).
+  const far = operands.some(({ width }) => width === WIDTH.p);
+  const wide = (sized || has(/[yn]/)) && !far;
   if (mode === 64 && wide && encoding.ws & 2 && row.size !== 'f64') widths.push('w');
   return widths;
 }

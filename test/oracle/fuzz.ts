@@ -1,5 +1,5 @@
 /** Runs generated cases in a reference and in the engines under test, and reports every difference. */
-import { compare, type Difference, GPR_NAMES } from './compare.ts';
+import { compare, type Difference, GPR_NAMES, SELECTOR_NAMES } from './compare.ts';
 import type { Form } from './forms.ts';
 import { type GeneratedCase, generate } from './generate.ts';
 import { generateSequence } from './sequence.ts';
@@ -90,6 +90,7 @@ export async function fuzz(options: FuzzOptions): Promise<FuzzReport> {
 export function kindOf(differences: readonly Difference[]): string {
   const { field, expected, actual } = differences[0]!;
   if (field === 'outcome') return `outcome: ${withoutAddress(expected)}, not ${withoutAddress(actual)}`;
+  if (SELECTOR_NAMES.includes(field)) return 'selector';
   return GPR_NAMES.includes(field) ? 'gpr' : field.replace(/[\d ].*$/, '');
 }
 

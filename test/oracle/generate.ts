@@ -1,7 +1,7 @@
 /** From a form and a number to a case: which registers, which addresses, which values. Everything follows from the seed. */
 import { METHOD, type OperandSpec } from '../../src/cpu/decode/operands.ts';
-import { OPERANDS_IN_CODE, targetAddress } from './addresses.ts';
-import { arrange } from './arrange.ts';
+import { branchTarget, OPERANDS_IN_CODE, selectorValue, targetAddress, wholeAddress } from './addresses.ts';
+import { arrange, SEVERAL_ACCESSES } from './arrange.ts';
 import { assemble, type MemoryParts } from './assemble.ts';
 import { type Form, operandSizeOf, widthBytes } from './forms.ts';
 import { policyOf } from './policy.ts';
@@ -86,7 +86,8 @@ export function generate(
   let memory: MemoryParts | undefined;
   let target = 0n;
   if (form.kind === 'mem') {
-    target = targetAddress(r, memorySize, mode);
+    const several = SEVERAL_ACCESSES.test(row.mnemonic);
+    target = several ? wholeAddress(r, memorySize, mode) : targetAddress(r, memorySize, mode);
     // AMD checks the offset as well as the linear address for being canonical, Intel the linear address only.
     if (state.segmentBase(segment) !== 0n && target >= 0x7fff_0000_0000n) target = BigInt(DATA_BASE + 64);
     memory = chooseMemory(form, state, addressSize, segment, target, vsib !== undefined, options.absolute);
@@ -144,8 +145,8 @@ function chooseSegment(form: Form, prefixes: number[]): number {
 /** LOCK where it is illegal, prefixes before VEX, F2 and F3 where nothing uses them. */
 function addOddPrefix(form: Form, prefixes: number[]): void {
   const { encoding, row } = form;
-  // AMD reads LOCK MOV CR0 as MOV CR8 (APM vol. 3, MOV CRn).
-  if (r.oneIn(80) && form.prefix === '' && row.mnemonic !== 'mov_cr') prefixes.push(0xf0);
+  // AMD reads LOCK MOV CR0 as MOV CR8 (APM vol. 3, MOV CRn), and takes LOCK VERW.
+  if (r.oneIn(80) && form.prefix === '' && !/^(mov_cr|verw)$/.test(row.mnemonic)) prefixes.push(0xf0);
   else if (encoding.vex && r.oneIn(80)) prefixes.push(r.pick([0x66, 0xf2, 0xf3]));
   // AMD takes F2 and F3 on LOOPE and LOOPNE as part of the condition; on NOP they make another instruction.
   else if (
@@ -188,7 +189,8 @@ function chooseTail(form: Form, operandSize: number): { tail: number[]; immediat
         tail.push(r.below(256));
         break;
       case METHOD.unsignedWord:
-        immediate = r.oneIn(3) ? r.below(0x10000) : r.below(0x100);
+        // A far return reads the outer stack before it finds that there is none.
+        immediate = r.oneIn(3) && form.row.mnemonic !== 'ret_far' ? r.below(0x10000) : r.below(0x100);
         pushLittle(tail, immediate, 2);
         break;
       case METHOD.immediate:
@@ -196,6 +198,10 @@ function chooseTail(form: Form, operandSize: number): { tail: number[]; immediat
         break;
       case METHOD.wideImmediate:
         pushEdge(tail, operandSize);
+        break;
+      case METHOD.far:
+        pushLittle(tail, Number(branchTarget(r, 32)), operandSize === 2 ? 2 : 4);
+        pushLittle(tail, selectorValue(r), 2);
         break;
       case METHOD.relative: {
         const near = r.below(0x1000) - 0x800;

@@ -70,6 +70,7 @@ struct result {
     uint64_t gpr[16];
     uint8_t ymm[16][32];
     uint8_t fx[FX_BYTES];
+    uint16_t selectors[8]; /* ES CS SS DS FS GS */
 };
 struct hello {
     char magic[8];
@@ -89,7 +90,8 @@ struct blob_data {
     uint64_t data_selector, fs_base, gs_base, fs_selector; /* 020 */
     uint64_t rip, cs, rflags, rsp, ss, pad0[3]; /* 040: the IRETQ frame */
     uint64_t in[16], out[16]; /* 080, 100 */
-    uint64_t out_rflags, out_fs, out_gs, out_signal, pad1[12]; /* 180 */
+    uint64_t out_rflags, out_fs, out_gs, out_signal; /* 180 */
+    uint64_t out_es, out_ss, out_ds, out_fs_selector, out_gs_selector, pad1[7]; /* 1a0 */
     uint64_t stack[32]; /* 200 */
     uint64_t pad2[32]; /* 300 */
     struct xsave xin; /* 400 */
@@ -157,6 +159,11 @@ __asm__(
     "  xor edx, edx\n"
     "blob_leave:\n" /* rdx = result */
     "  mov qword ptr [rip + D + 0x18], 0\n"
+    "  mov eax, es\n  mov [rip + D + 0x1a0], rax\n"
+    "  mov eax, ss\n  mov [rip + D + 0x1a8], rax\n"
+    "  mov eax, ds\n  mov [rip + D + 0x1b0], rax\n"
+    "  mov eax, fs\n  mov [rip + D + 0x1b8], rax\n"
+    "  mov eax, gs\n  mov [rip + D + 0x1c0], rax\n"
     "  rdfsbase rax\n  mov [rip + D + 0x188], rax\n"
     "  rdgsbase rax\n  mov [rip + D + 0x190], rax\n"
     "  mov rax, [rip + D + 0x08]\n  wrfsbase rax\n"
@@ -334,6 +341,8 @@ static void store_signal(struct result *r, const struct test_case *test, const u
                                       REG_R8,  REG_R9,  REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15};
     const greg_t *g = context->uc_mcontext.gregs;
     for (int i = 0; i < 16; i++) r->gpr[i] = g[order[i]];
+    r->selectors[1] = g[REG_CSGSFS];
+    r->selectors[2] = (uint64_t)g[REG_CSGSFS] >> 48;
     r->rip = g[REG_RIP];
     r->rflags = g[REG_EFL] & ~(uint64_t)FLAG_RF;
     if (test->flags & CASE_STEP) r->rflags &= ~(uint64_t)FLAG_TF;
@@ -390,6 +399,8 @@ static uint8_t *run_case(const struct test_case *test, struct result *r) {
             copy32(r->gpr, blob->out, sizeof r->gpr);
             r->rip = CODE_BASE + test->code_offset + test->code_length;
             r->rflags = blob->out_rflags;
+            r->selectors[1] = blob->cs;
+            r->selectors[2] = blob->out_ss;
             r->vector = 0, r->error = 0, r->cr2 = 0, r->outcome = OUTCOME_OK;
             store_vectors(r, blob->xout.legacy, blob->xout.xstate_bv, (const uint8_t *)blob->xout.ymm_high);
         } else {
@@ -407,6 +418,11 @@ static uint8_t *run_case(const struct test_case *test, struct result *r) {
     if (test->mode == 32) {
         for (int i = 0; i < 8; i++) r->gpr[i] &= 0xffffffff; /* upper halves are undefined after a mode switch */
     }
+    r->selectors[0] = blob->out_es;
+    r->selectors[3] = blob->out_ds;
+    r->selectors[4] = blob->out_fs_selector;
+    r->selectors[5] = blob->out_gs_selector;
+    r->selectors[6] = r->selectors[7] = 0;
     r->fs_base = blob->out_fs;
     r->gs_base = blob->out_gs;
     fill(code, 0xcc, used < room ? used : room);

@@ -27,8 +27,9 @@ export function policyOf(code: Uint8Array, mode: 64 | 32): Policy {
       const modrm = code[i + 2]!;
       return modrm === 0xd5 || modrm === 0xd6 || modrm === 0xd0 ? 'plain' : 'forbidden'; // XEND, XTEST, XGETBV
     }
-    // SGDT and SIDT are emulated by Linux where the CPU has UMIP.
-    if (next === 0x01 || next === 0x00) return 'forbidden';
+    // SGDT, SIDT, SMSW, SLDT and STR are emulated by Linux where the CPU has UMIP.
+    if (next === 0x01) return 'forbidden';
+    if (next === 0x00) return (((code[i + 2] ?? 0) >> 3) & 7) < 2 ? 'forbidden' : 'plain';
     if (next === 0xc7) return (((code[i + 2] ?? 0) >> 3) & 7) === 1 ? 'plain' : 'forbidden';
     if (FORBIDDEN_0F.has(next)) return 'forbidden';
     return next >= 0x80 && next <= 0x8f ? 'step' : 'plain';

@@ -1,6 +1,14 @@
 /** A case and its result as a TypeScript object literal: how a difference found by the fuzzer becomes a test. */
 import { bytesHex, describeOutcome, GPR_NAMES, hex } from './compare.ts';
-import { CODE_BASE, type CpuCase, type CpuResult, DATA_BASE, initialFx, type Outcome } from './types.ts';
+import {
+  CODE_BASE,
+  type CpuCase,
+  type CpuResult,
+  DATA_BASE,
+  initialFx,
+  initialSelectors,
+  type Outcome,
+} from './types.ts';
 import type { Masks } from './undefined.ts';
 
 /** What is left out is at rest: registers 0, flags 2, MXCSR 1F80, x87 after FNINIT; results as before the case. */
@@ -33,6 +41,8 @@ export interface Regression {
     readonly ymm?: Readonly<Record<number, string>>;
     readonly mxcsr?: number;
     readonly fx?: string;
+    /** ES CS SS DS FS GS, when one of them changed. */
+    readonly selectors?: readonly number[];
     readonly memory?: Readonly<Record<number, string>>;
   };
 }
@@ -69,6 +79,7 @@ export function regressionResult(regression: Regression): CpuResult {
     ymm: vectors(test.ymm, expect.ymm),
     mxcsr: expect.mxcsr ?? test.mxcsr,
     fx: expect.fx === undefined ? (test.fx ?? initialFx()) : bytes(expect.fx),
+    selectors: expect.selectors === undefined ? initialSelectors(test.mode) : Uint16Array.from(expect.selectors),
     memory: patches(expect.memory),
   };
 }
@@ -78,6 +89,7 @@ export function formatRegression(name: string, test: CpuCase, expected: CpuResul
   const start = BigInt(CODE_BASE + test.codeOffset);
   const ok = expected.outcome.kind === 'ok';
   const fx = bytesHex(expected.fx);
+  const selectors = expected.selectors.join();
   const expectation = [
     ok ? '' : `fault: '${describeOutcome(expected.outcome)}'`,
     expected.rip === (ok ? start + BigInt(test.code.length) : start) ? '' : `rip: ${hex(expected.rip)}n`,
@@ -88,6 +100,7 @@ export function formatRegression(name: string, test: CpuCase, expected: CpuResul
     record('ymm', ymmEntries(expected.ymm, test.ymm)),
     expected.mxcsr === test.mxcsr ? '' : `mxcsr: ${hex(expected.mxcsr)}`,
     fx === bytesHex(test.fx ?? initialFx()) ? '' : `fx: '${fx}'`,
+    selectors === initialSelectors(test.mode).join() ? '' : `selectors: [${selectors}]`,
     record(
       'memory',
       expected.memory.map((line) => `${hex(DATA_BASE + line.offset)}: '${bytesHex(line.bytes)}'`),

@@ -2,7 +2,16 @@
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import type { Readable, Writable } from 'node:stream';
 import { buildHarness } from './build.ts';
-import { background, type CpuCase, type CpuResult, DATA_SIZE, type Engine, READONLY_SIZE } from './types.ts';
+import {
+  background,
+  type CpuCase,
+  type CpuResult,
+  DATA_SIZE,
+  type Engine,
+  initialFx,
+  initialSelectors,
+  READONLY_SIZE,
+} from './types.ts';
 import { CASE_BYTES, decodeResults, encodeCase, encodedSize, HELLO_BYTES, RESULT_BYTES } from './wire.ts';
 
 /** The reference CPU, recorded with every run. */
@@ -196,7 +205,8 @@ function crashed(test: CpuCase): CpuResult {
     gsBase: test.gsBase,
     ymm: test.ymm,
     mxcsr: test.mxcsr,
-    fx: test.fx ?? new Uint8Array(160),
+    fx: test.fx ?? initialFx(),
+    selectors: initialSelectors(test.mode),
     memory: [],
   };
 }

@@ -6,6 +6,7 @@ import { edge64, f80, fillStyled, type Style } from './values.ts';
 
 const STATUS_FLAGS = 0x8d5;
 const DF = 0x400;
+const NT = 0x4000;
 
 /** Vector registers of cases that do not use them: never to be changed. */
 const BYSTANDERS = new Uint8Array(512).map((_, i) => (i * 37 + (i >> 5) * 11 + 1) & 255);
@@ -55,6 +56,7 @@ export class CaseState {
     if (form.mode === 32) for (let i = 0; i < 8; i++) this.#words[2 * i + 1] = 0;
     if (!r.percent(25)) this.set(4, BigInt(DATA_BASE + 0x400 + 8 * r.below(0x380)));
     this.rflags = (r.u32() & STATUS_FLAGS) | 2 | (r.percent(form.row.repeats ? 50 : 10) ? DF : 0);
+    if (form.row.mnemonic === 'iret' && r.oneIn(8)) this.rflags |= NT;
     this.fsBase = BigInt(DATA_BASE) + BigInt(r.below(64) * 8);
     this.gsBase = r.oneIn(4) ? 0n : BigInt(DATA_BASE) - BigInt(r.below(0x10000));
     if (form.usesVectors) {
@@ -123,6 +125,15 @@ export class CaseState {
     const bytes = new Uint8Array(length);
     for (let i = 0; i < length; i++) bytes[i] = Number((value >> BigInt(8 * i)) & 255n);
     this.patch(address, bytes);
+  }
+
+  /** Replaces the contents that an earlier patch gave, where it holds all of them. */
+  repatch(address: bigint, value: bigint, length: number): void {
+    const offset = Number(address) - DATA_BASE;
+    for (const { offset: start, bytes } of this.#patches) {
+      if (offset < start || offset + length > start + bytes.length) continue;
+      for (let i = 0; i < length; i++) bytes[offset - start + i] = Number((value >> BigInt(8 * i)) & 255n);
+    }
   }
 
   /** The initial contents of `length` bytes at `address` where a patch holds all of them. */

@@ -13,8 +13,25 @@ export const DATA_SIZE = 0x2000;
 export const READONLY_BASE = 0x2000_4000;
 export const READONLY_SIZE = 0x1000;
 
-/** Selectors of the code and stack segment (Linux's GDT). DS, ES, FS and GS are 0 in 64-bit code, flat in 32-bit code. */
+/** Selectors of user code (Linux's GDT). DS, ES, FS and GS are 0 in 64-bit code, flat in 32-bit code. */
 export const SELECTOR = { code32: 0x23, code64: 0x33, data: 0x2b, thread: 0x63 } as const;
+/** Linux's GDT as far as user code can tell (arch/x86/kernel/cpu/common.c): by selector. 0x78 is left out: it names the CPU. */
+export const GDT: readonly (readonly [selector: number, descriptor: bigint])[] = [
+  [0x08, 0x00cf_9b00_0000_ffffn],
+  [0x10, 0x00af_9b00_0000_ffffn],
+  [0x18, 0x00cf_9300_0000_ffffn],
+  [0x20, 0x00cf_fb00_0000_ffffn],
+  [0x28, 0x00cf_f300_0000_ffffn],
+  [0x30, 0x00af_fb00_0000_ffffn],
+  [0x60, 0x00df_f300_0000_ffffn],
+];
+export const GDT_LIMIT = 0x7f;
+
+/** ES CS SS DS FS GS when a case of this mode begins. */
+export function initialSelectors(mode: 64 | 32): Uint16Array {
+  const { code32, code64, data, thread } = SELECTOR;
+  return Uint16Array.from(mode === 64 ? [0, code64, data, 0, 0, 0] : [data, code32, data, data, thread, thread]);
+}
 
 /** A run of bytes of the data window, `offset` counted from DATA_BASE. */
 export interface MemoryPatch {
@@ -71,6 +88,8 @@ export interface CpuResult {
   readonly mxcsr: number;
   /** 160 bytes as in the case, bytes 24..31 (MXCSR and its mask) zero. */
   readonly fx: Uint8Array;
+  /** ES CS SS DS FS GS. */
+  readonly selectors: Uint16Array;
   /** The 64-byte lines of the data window that differ from the case's initial contents, ascending. */
   readonly memory: readonly MemoryPatch[];
 }

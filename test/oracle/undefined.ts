@@ -124,6 +124,7 @@ export const FX_COMPARED = (() => {
   return compared;
 })();
 
+const PAGE_ONLY = /^(v?maskmov(q|dqu)|ret_far|iret|call_far|jmp_far|l[defgs]s)$/;
 const LARGE_AREA = /^(fxsave|fxrstor|fnsave|frstor|fnstenv|fldenv)$/;
 
 type ByteRange = readonly [from: number, to: number];
@@ -194,7 +195,7 @@ export function masksOf(form: Form, test: CpuCase, target: bigint): Masks {
     result: undefinedResult(form, test),
     approximate: APPROXIMATE.test(mnemonic),
     transcendental: TRANSCENDENTAL.test(mnemonic),
-    cr2Bits: LARGE_AREA.test(mnemonic) ? 64n : /^v?maskmov(q|dqu)/.test(mnemonic) ? 12n : 0n,
+    cr2Bits: LARGE_AREA.test(mnemonic) ? 64n : PAGE_ONLY.test(mnemonic) ? 12n : 0n,
     x87AfterFault: mnemonic === 'maskmovq',
     target,
     skipped: STORED_IMAGES.find((image) => image.mnemonics.includes(mnemonic))?.skipped ?? [],

@@ -5,7 +5,7 @@ import { type CpuCase, type CpuResult, DATA_SIZE, FX_BYTES, LINE, type MemoryPat
 export const CASE_BYTES = 856 + 48;
 /** Bytes of code a case has room for. */
 export const CODE_BYTES = 64;
-export const RESULT_BYTES = 856;
+export const RESULT_BYTES = 872;
 export const HELLO_BYTES = 88;
 
 const STEP = 1;
@@ -71,6 +71,7 @@ export function decodeResults(buffer: Uint8Array, count: number): CpuResult[] {
       gpr: new BigUint64Array(buffer.buffer, buffer.byteOffset + at + 56, 16),
       ymm: buffer.subarray(at + 184, at + 696),
       fx: buffer.subarray(at + 696, at + 696 + FX_BYTES),
+      selectors: new Uint16Array(buffer.buffer, buffer.byteOffset + at + 856, 6),
       memory,
     });
     at += size;
