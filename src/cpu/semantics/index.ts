@@ -1,4 +1,5 @@
 import * as alu from './alu.ts';
+import * as avx from './avx.ts';
 import * as bcd from './bcd.ts';
 import * as bit from './bit.ts';
 import * as bmi from './bmi.ts';
@@ -12,6 +13,7 @@ import * as sseConvert from './sse-convert.ts';
 import * as sseFloat from './sse-float.ts';
 import * as sseInt from './sse-int.ts';
 import * as sseMove from './sse-move.ts';
+import * as sse4 from './sse4.ts';
 import * as string from './string.ts';
 import * as system from './system.ts';
 import * as undefinedCode from './undefined.ts';
@@ -19,6 +21,7 @@ import * as x87Control from './x87-control.ts';
 
 const MODULES: readonly Readonly<Record<string, Semantics>>[] = [
   alu,
+  avx,
   bcd,
   bit,
   bmi,
@@ -34,7 +37,7 @@ const MODULES: readonly Readonly<Record<string, Semantics>>[] = [
 ];
 
 /** Modules whose exports serve the VEX encodings too, under the name with a `v` in front. */
-const VEX_MODULES: readonly Readonly<Record<string, Semantics>>[] = [sseConvert, sseFloat, sseInt, sseMove];
+const VEX_MODULES: readonly Readonly<Record<string, Semantics>>[] = [sse4, sseConvert, sseFloat, sseInt, sseMove];
 
 /** Names that no instruction can have: what the decoder could not decode. */
 const PSEUDO_MNEMONICS: Readonly<Record<string, string>> = { undefinedOpcode: '(undefined)', tooLong: '(too long)' };
