@@ -113,6 +113,8 @@ export function generate(
     const disp = Number(BigInt.asIntN(32, target - state.segmentBase(segment) - next));
     code = assemble({ ...parts, memory: { ...memory, disp } });
   }
+  // See arrange.ts: the memory operand's base may have been RSP.
+  if (row.mnemonic === 'call_far' && state.get(4) > 0xffff_ffffn) return undefined;
   if (code.length > 15 || policyOf(code, mode) === 'forbidden') return undefined;
   const masks = (test: CpuCase) => masksOf(form, test, target);
   return { form, id: `${seed}:${stream}`, test: state.finish(code, codeOffset), target, masks };
