@@ -61,6 +61,13 @@ const RECORD_LIMIT = 256 << 20;
 
 let compiledCore: { features: string; module: WebAssembly.Module } | undefined;
 
+/** State cells of MSRs that are 0 after a reset, and DR0 to DR3. */
+const RESET_MSRS = [
+  ...[STATE.star, STATE.lstar, STATE.cstar, STATE.sfmask, STATE.kernelGsBase, STATE.tscAux],
+  ...[STATE.sysenterCs, STATE.sysenterEsp, STATE.sysenterEip],
+  ...[0, 1, 2, 3].map((n) => STATE.dr + n * 8),
+];
+
 /** One virtual CPU. */
 export class Cpu {
   readonly processor: Processor;
@@ -165,6 +172,7 @@ export class Cpu {
       this.jit = new Jit(host, options.jit);
     }
     state.set32(STATE.codePages, codePages);
+    state.set32(STATE.largestPage, options.features.has('pdpe1gb') ? 30 : 21);
     state.set64(STATE.ramLow, BigInt(options.ramLow));
     state.set64(STATE.ramSize, BigInt(options.ramSize));
     state.set64(STATE.physMask, (1n << BigInt(options.cpuid.physicalBits)) - 1n);
@@ -176,7 +184,7 @@ export class Cpu {
     const { state, processor: p } = this;
     for (let i = 0; i < 16; i++) p.setGpr(i, 0n);
     state.set64(STATE.cr0, 0x6000_0010n);
-    for (const cell of [STATE.cr2, STATE.cr3, STATE.cr4, STATE.efer, STATE.dr]) state.set64(cell, 0n);
+    for (const cell of [STATE.cr2, STATE.cr3, STATE.cr4, STATE.efer, ...RESET_MSRS]) state.set64(cell, 0n);
     state.set64(STATE.dr + 48, 0xffff_0ff0n);
     state.set64(STATE.dr + 56, 0x400n);
     state.set64(STATE.xcr0, 1n);
@@ -190,6 +198,7 @@ export class Cpu {
     p.setSegment(SEG.tr, 0, 0n, 0xffff, 0x8b);
     p.setEflags(2);
     state.set32(STATE.nmiBlocked, 0);
+    state.set32(STATE.pkru, 0);
     state.i32[STATE.shadow >> 2] = -1;
     updateUnits(p);
     this.#core.flushTlb();

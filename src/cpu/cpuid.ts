@@ -85,6 +85,10 @@ export function cpuid(leaf: number, subleaf: number, options: CpuidOptions, stat
     case 6:
       result.eax = 4; // ARAT: the APIC timer never stops
       break;
+    case 7:
+      // OSPKE
+      if (subleaf === 0 && state.cr4 & 0x40_0000n) result.ecx = (result.ecx | (1 << 4)) >>> 0;
+      break;
     case 0xb:
       if (subleaf < 2) {
         result.eax = subleaf === 0 ? 0 : Math.ceil(Math.log2(Math.max(2, options.cpus)));

@@ -164,7 +164,7 @@ export const MODEL_NAMES: readonly string[] = Object.keys(MODELS);
 export const DEFAULT_MODEL = 'x86-64-v2';
 
 /** Features that nobody has implemented yet: no model offers them, and asking for one is refused. */
-const NOT_IMPLEMENTED = new Set(['pcid', 'invpcid', 'pku', 'xsaves', 'x2apic', 'umip']);
+const NOT_IMPLEMENTED = new Set(['pku', 'xsaves']);
 
 /** `NAME[,+f][,-f]...` -> the features offered. Throws RangeError with one clear line. */
 export function parseCpu(text: string): ReadonlySet<string> {

@@ -90,6 +90,8 @@ export const STATE = {
   nextIp: 584,
   /** Samples written to PROFILE so far (i32, wraps). */
   profileCount: 592,
+  /** log2 of the largest page of long mode: 30, or 21 on a CPU without 1 GiB pages. */
+  largestPage: 596,
   /**
    * ES CS SS DS FS GS, u32 each: 0 = outside 64-bit mode any access to any offset is good (flat, writable data), else ask
    * checkSegment. Set wherever segAccess and segLimit are.

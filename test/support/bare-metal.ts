@@ -87,9 +87,10 @@ export class BareMetal {
   #start: bigint[] = [];
   #nextTable: number = AT.tables;
 
-  constructor(driver: Driver = 'interpreter', cpuName = 'max') {
+  /** `extra`: features that no CPU model offers yet. */
+  constructor(driver: Driver = 'interpreter', cpuName = 'max', extra: readonly string[] = []) {
     this.driver = driver;
-    const features = parseCpu(cpuName);
+    const features = new Set([...parseCpu(cpuName), ...extra]);
     const ram = new WebAssembly.Memory({ initial: RAM_SIZE / 65536 });
     this.ram = new Uint8Array(ram.buffer);
     this.view = new DataView(ram.buffer);

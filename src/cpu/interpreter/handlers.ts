@@ -27,6 +27,9 @@ export const PSEUDO = {
 } as const;
 export const PSEUDO_COUNT = 4;
 
+/** Privileged instructions that raise #UD, not #GP, outside ring 0. */
+const CHECKS_PRIVILEGE = new Set(['stac', 'clac']);
+
 function emitInstruction(
   f: FunctionBuilder,
   record: I32,
@@ -36,7 +39,8 @@ function emitInstruction(
 ): void {
   f.scope(() => {
     const cx = new InterpreterContext(f, record, source.example, source.stackSize, lookup, exits);
-    if (source.example.row.cpl0) cx.raiseIf(i32.load(ZERO, STATE.cpl), VECTOR.gp, 0);
+    const { cpl0, mnemonic } = source.example.row;
+    if (cpl0 && !CHECKS_PRIVILEGE.has(mnemonic)) cx.raiseIf(i32.load(ZERO, STATE.cpl), VECTOR.gp, 0);
     source.semantics(cx);
   });
 }

@@ -153,7 +153,7 @@ const walk: HelperDefinition = {
           i32.or(
             i64.eq(get(shift), i64.const(12)),
             i32.and(
-              i32.and(bit64(get(entry), PTE.large), i64.leU(get(shift), i64.const(30))),
+              i32.and(bit64(get(entry), PTE.large), i64.leU(get(shift), i64.load32U(ZERO, STATE.largestPage))),
               i32.and(i32.eqz(isPdpte), i32.or(i32.eqz(legacy), bit64(cr4, CR4.pse))),
             ),
           ),
@@ -162,8 +162,8 @@ const walk: HelperDefinition = {
         f.if(i32.and(isLeaf, i32.and(legacy, i64.gtU(get(shift), i64.const(12)))), () =>
           f.set(reserved, i64.const(0x20_0000)),
         );
-        // PS is reserved in PML5 and PML4 entries; a large leaf reserves the address bits below its size, PAT aside
-        f.if(i32.and(long, i64.gtU(get(shift), i64.const(30))), () =>
+        // PS is reserved where there is no such page; a large leaf reserves the address bits below its size, PAT aside
+        f.if(i32.and(long, i64.gtU(get(shift), i64.load32U(ZERO, STATE.largestPage))), () =>
           f.set(reserved, i64.or(get(reserved), i64.const(PTE.large))),
         );
         f.if(i32.and(isLeaf, i32.and(i64.gtU(get(shift), i64.const(12)), i32.eqz(legacy))), () =>

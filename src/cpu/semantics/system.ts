@@ -6,7 +6,7 @@ import { stackLinear } from './shared.ts';
 /** Privileged and system instructions. What needs descriptor tables is handed to JavaScript (cx.system). */
 const EFLAGS_IF = 0x200;
 const EFLAGS_AC = 0x4_0000;
-const CR4 = { tsd: 4, fsgsbase: 0x1_0000, osxsave: 0x4_0000, umip: 0x800 } as const;
+const CR4 = { tsd: 4, fsgsbase: 0x1_0000, osxsave: 0x4_0000, pke: 0x40_0000, umip: 0x800 } as const;
 /** 64-bit code and flat data as SYSCALL and SYSRET leave them (SDM vol. 2, SYSCALL). */
 const FLAT = { code64: 0xa09b, code64User: 0xa0fb, code32User: 0xc0fb, data: 0xc093, dataUser: 0xc0f3 } as const;
 
@@ -363,6 +363,21 @@ export const xgetbv: Semantics = (cx) => {
   const value = f.let(cx.state64(STATE.xcr0));
   cx.setGpr(0, i64.and(value, i64.const(0xffff_ffff)));
   cx.setGpr(2, i64.shrU(value, i64.const(32)));
+};
+/** Protection-key rights of user pages (SDM vol. 3, 4.6.2). */
+const needPke = (cx: SemanticsContext): void => {
+  cx.raiseIf(i32.eqz(bits32(cx.state32(STATE.cr4), CR4.pke)), VECTOR.ud);
+  cx.raiseIf(i64.ne(cx.gpr(1, 4), i64.const(0)), VECTOR.gp, 0);
+};
+export const rdpkru: Semantics = (cx) => {
+  needPke(cx);
+  cx.setGpr(0, i64of(cx.state32(STATE.pkru)));
+  cx.setGpr(2, i64.const(0));
+};
+export const wrpkru: Semantics = (cx) => {
+  needPke(cx);
+  cx.raiseIf(i64.ne(cx.gpr(2, 4), i64.const(0)), VECTOR.gp, 0);
+  cx.f.callVoid(cx.helper('writePkru'), [i32.wrap(cx.gpr(0))]);
 };
 export const xsetbv: Semantics = (cx) => cx.system('xsetbv');
 

@@ -35,6 +35,8 @@ export const CR4 = {
   pke: 0x40_0000n,
 } as const;
 
+/** Bit 63 of a value for CR3. */
+const CR3_KEEP = 1n << 63n;
 const GP: GuestFault = { vector: VECTOR.gp, error: 0 };
 
 /** CR4 bits that a set of CPU features allows. */
@@ -68,6 +70,20 @@ export function updateUnits(p: Processor): void {
   state.set32(STATE.avxFault, !avxEnabled ? ud : cr0 & CR0.ts ? nm : 0);
 }
 
+/** Reserved bits of a PAE page-directory-pointer entry (SDM vol. 3, 4.4.1), apart from the width of addresses. */
+const PDPTE_RESERVED = 0xfff0_0000_0000_01e6n;
+/** PAE paging loads its four entries when CR3, CR0 or CR4 is written, and refuses reserved bits in them (SDM vol. 3, 4.4.1). */
+function checkPdptes(p: Processor, cr0: bigint, cr3: bigint, cr4: bigint): GuestFault | undefined {
+  if (!(cr0 & CR0.pg) || !(cr4 & CR4.pae) || p.state.get64(STATE.efer) & EFER.lme) return undefined;
+  const reserved = PDPTE_RESERVED | BigInt.asUintN(64, ~(p.state.get64(STATE.physMask) | 0xfffn));
+  for (let i = 0n; i < 4n; i++) {
+    const entry = BigInt.asUintN(64, p.core.physLoad((cr3 & 0xffff_ffe0n) + i * 8n, 8));
+    if (entry & 1n && entry & reserved) return GP;
+  }
+  return undefined;
+}
+const TSS16_BUSY = 3;
+
 export function writeCr0(p: Processor, value: bigint): GuestFault | undefined {
   const { state } = p;
   if (value >> 32n) return GP;
@@ -78,10 +94,15 @@ export function writeCr0(p: Processor, value: bigint): GuestFault | undefined {
   const efer = state.get64(STATE.efer);
   if (next & CR0.pg && !(old & CR0.pg) && efer & EFER.lme) {
     if (!(state.get64(STATE.cr4) & CR4.pae) || p.attributes(SEG.cs) & ATTRIBUTE.long) return GP;
+    if ((p.attributes(SEG.tr) & 0x1f) === TSS16_BUSY) return GP;
     state.set64(STATE.efer, efer | EFER.lma);
   } else if (!(next & CR0.pg) && old & CR0.pg) {
-    if (p.code64) return GP;
+    if (p.code64 || state.get64(STATE.cr4) & CR4.pcide) return GP;
     state.set64(STATE.efer, efer & ~EFER.lma);
+  }
+  if ((old ^ next) & (CR0.pg | CR0.cd | CR0.nw)) {
+    const fault = checkPdptes(p, next, state.get64(STATE.cr3), state.get64(STATE.cr4));
+    if (fault) return fault;
   }
   state.set64(STATE.cr0, next);
   if ((old ^ next) & (CR0.pg | CR0.wp | CR0.pe)) p.core.flushTlb();
@@ -92,8 +113,13 @@ export function writeCr0(p: Processor, value: bigint): GuestFault | undefined {
 
 export function writeCr3(p: Processor, value: bigint): GuestFault | undefined {
   const { state } = p;
-  if (p.longMode && value & ~(state.get64(STATE.physMask) | 0xfffn)) return GP;
-  state.set64(STATE.cr3, value);
+  const cr4 = state.get64(STATE.cr4);
+  // with process-context identifiers bit 63 asks to keep what is cached: allowed, and not done
+  const cr3 = cr4 & CR4.pcide ? value & ~CR3_KEEP : value;
+  if (p.longMode && cr3 & ~(state.get64(STATE.physMask) | 0xfffn)) return GP;
+  const fault = checkPdptes(p, state.get64(STATE.cr0), cr3, cr4);
+  if (fault) return fault;
+  state.set64(STATE.cr3, cr3);
   p.core.flushTlb();
   return undefined;
 }
@@ -103,8 +129,14 @@ export function writeCr4(p: Processor, value: bigint, allowed: bigint): GuestFau
   if (value & ~allowed) return GP;
   const old = state.get64(STATE.cr4);
   if (p.longMode && (!(value & CR4.pae) || (value ^ old) & CR4.la57)) return GP;
+  if (value & ~old & CR4.pcide && (!p.longMode || state.get64(STATE.cr3) & 0xfffn)) return GP;
+  if ((value ^ old) & (CR4.pae | CR4.pge | CR4.pse | CR4.smep)) {
+    const fault = checkPdptes(p, state.get64(STATE.cr0), state.get64(STATE.cr3), value);
+    if (fault) return fault;
+  }
   state.set64(STATE.cr4, value);
-  if ((old ^ value) & (CR4.pae | CR4.pse | CR4.pge | CR4.la57 | CR4.smep | CR4.smap | CR4.pcide)) p.core.flushTlb();
+  if ((old ^ value) & (CR4.pae | CR4.pse | CR4.pge | CR4.la57 | CR4.smep | CR4.smap | CR4.pcide | CR4.pke))
+    p.core.flushTlb();
   updateUnits(p);
   p.modeChanged();
   return undefined;

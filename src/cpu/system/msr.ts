@@ -23,6 +23,7 @@ export const MSR = {
   mtrrDefType: 0x2ff,
   tscDeadline: 0x6e0,
   x2apic: 0x800,
+  xss: 0xda0,
   efer: 0xc000_0080,
   star: 0xc000_0081,
   lstar: 0xc000_0082,
@@ -138,9 +139,11 @@ export class ModelSpecificRegisters {
         return state.get64(STATE.kernelGsBase);
       case MSR.tscAux:
         return this.#features.has('rdtscp') || this.#features.has('rdpid') ? state.get64(STATE.tscAux) : GP;
+      case MSR.xss:
+        return this.#features.has('xsaves') ? 0n : GP;
       default:
         if (this.#isMtrr(index)) return this.state.mtrr[index] ?? 0n;
-        if (index >= MSR.x2apic && index < MSR.x2apic + 0x100) return d.readX2apic(index - MSR.x2apic) ?? GP;
+        if (this.#isX2apic(index)) return d.readX2apic(index - MSR.x2apic) ?? GP;
         return GP;
     }
   }
@@ -206,17 +209,22 @@ export class ModelSpecificRegisters {
       case MSR.kernelGsBase:
         return canonical(STATE.kernelGsBase);
       case MSR.tscAux:
-        if (value >> 32n) return GP;
+        if (!(this.#features.has('rdtscp') || this.#features.has('rdpid')) || value >> 32n) return GP;
         state.set64(STATE.tscAux, value);
         return undefined;
+      case MSR.xss:
+        // no supervisor state component is offered
+        return this.#features.has('xsaves') && value === 0n ? undefined : GP;
       default:
         if (this.#isMtrr(index)) return this.#writeMtrr(index, value);
-        if (index >= MSR.x2apic && index < MSR.x2apic + 0x100)
-          return d.writeX2apic(index - MSR.x2apic, value) ? undefined : GP;
+        if (this.#isX2apic(index)) return d.writeX2apic(index - MSR.x2apic, value) ? undefined : GP;
         return GP;
     }
   }
 
+  #isX2apic(index: number): boolean {
+    return this.#features.has('x2apic') && index >= MSR.x2apic && index < MSR.x2apic + 0x100;
+  }
   #isMtrr(index: number): boolean {
     return (index >= MSR.mtrrPhysBase0 && index < MSR.mtrrPhysBase0 + 2 * MTRR_VARIABLE) || MTRR_FIXED.has(index);
   }

@@ -198,9 +198,14 @@ export const OPERATIONS: Readonly<Record<SystemOperation, Operation>> = {
     p.core.invalidatePage(BigInt.asIntN(64, linear!));
     return refreshed(p);
   },
-  invpcid(cx, [type]) {
-    if (type! > 3n) return GP;
-    cx.p.core.flushTlb();
+  invpcid(cx, [type, pcid, linear]) {
+    const { p } = cx;
+    if (type! > 3n || pcid! >> 12n) return GP;
+    const identifiers = (p.state.get64(STATE.cr4) & 0x2_0000n) !== 0n;
+    if (type! < 2n && pcid !== 0n && !identifiers) return GP;
+    if (type === 0n && !p.canonical(linear!)) return GP;
+    // nothing is kept for other identifiers
+    p.core.flushTlb();
     return refreshed(cx.p);
   },
   xsetbv({ p, features }) {
