@@ -7,6 +7,7 @@ import type { Semantics } from './context.ts';
 import * as control from './control.ts';
 import * as data from './data.ts';
 import * as flag from './flag.ts';
+import { FMA } from './fma.ts';
 import * as muldiv from './muldiv.ts';
 import * as shift from './shift.ts';
 import * as sseConvert from './sse-convert.ts';
@@ -28,6 +29,7 @@ const MODULES: readonly Readonly<Record<string, Semantics>>[] = [
   control,
   data,
   flag,
+  FMA,
   muldiv,
   shift,
   string,
