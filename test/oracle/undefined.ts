@@ -167,7 +167,7 @@ export interface Masks {
   readonly transcendental: boolean;
   /** Low bits of CR2 that are not compared: areas of many bytes are probed in an order that no manual gives. */
   readonly cr2Bits: bigint;
-  /** x87 tags are not compared after a fault: AMD marks the MMX registers as used before MASKMOVQ stores. */
+  /** Is x87 state left out after a fault? AMD marks the MMX registers as used before the access or #XM that faults. */
   readonly x87AfterFault: boolean;
   /** Bytes of the memory operand at `target` that are left out. */
   readonly target: bigint;
@@ -196,7 +196,7 @@ export function masksOf(form: Form, test: CpuCase, target: bigint): Masks {
     approximate: APPROXIMATE.test(mnemonic),
     transcendental: TRANSCENDENTAL.test(mnemonic),
     cr2Bits: LARGE_AREA.test(mnemonic) ? 64n : PAGE_ONLY.test(mnemonic) ? 12n : 0n,
-    x87AfterFault: mnemonic === 'maskmovq',
+    x87AfterFault: /^(maskmovq|cvtt?p[sd]2pi|cvtpi2p[sd])$/.test(mnemonic),
     target,
     skipped: STORED_IMAGES.find((image) => image.mnemonics.includes(mnemonic))?.skipped ?? [],
   };
