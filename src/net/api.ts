@@ -100,3 +100,19 @@ const bracketed = (address: string): string => (address.includes(':') ? `[${addr
 function checkPort(port: number): void {
   if (!Number.isInteger(port) || port < 1 || port > 65535) throw new NetError(`${port} is not a port from 1 to 65535`);
 }
+
+const needsUser = (): NetError => new NetError('this needs user networking: --net user');
+
+/** For networks that are somebody else's: there is nothing between the guest and them to connect to. */
+export const noApi: NetApi = {
+  connect() {
+    throw needsUser();
+  },
+  listen() {
+    throw needsUser();
+  },
+  forward: async () => {
+    throw needsUser();
+  },
+  forwards: [],
+};

@@ -1,6 +1,8 @@
-import { type NetApi, UserNetApi } from './api.ts';
+import { type NetApi, noApi, UserNetApi } from './api.ts';
 import type { NetBackend } from './backend.ts';
+import { joinHub } from './hub.ts';
 import { type NetOptions, parseNet } from './options.ts';
+import { openStream } from './stream.ts';
 import type { HostNetwork } from './user/host-network.ts';
 import { HostSockets, parseResolvers } from './user/host-sockets.ts';
 import type { Timers } from './user/timers.ts';
@@ -38,7 +40,19 @@ const nodeTimers: Timers = {
  */
 export async function createNet(options: NetOptions | string, host: NetHost = {}): Promise<Net> {
   const parsed = typeof options === 'string' ? parseNet(options) : options;
-  if (parsed.kind !== 'user') throw new Error('not yet');
+  switch (parsed.kind) {
+    case 'none':
+      return { backend: undefined, mac: undefined, api: noApi };
+    case 'stream':
+      return { backend: await openStream(parsed), mac: parsed.mac, api: noApi };
+    case 'hub':
+      return { backend: joinHub(parsed.id), mac: parsed.mac, api: noApi };
+    case 'user':
+      return await createUserNet(parsed, host);
+  }
+}
+
+async function createUserNet(parsed: NetOptions & { kind: 'user' }, host: NetHost): Promise<Net> {
   const net = new UserNet({
     config: parsed.config,
     host: host.network ?? new HostSockets(parseResolvers(host.resolvers)),

@@ -163,6 +163,8 @@ export class VirtioNet implements VirtioDevice {
     this.#applyFeatures();
     this.#rx.suppressNotification();
     this.#rx.publish();
+    // What the backend held back for the driver before this one.
+    this.#backend.onRoom?.();
   }
 
   notify(queue: number): void {

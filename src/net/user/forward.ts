@@ -1,7 +1,7 @@
 import { createSocket } from 'node:dgram';
 import { createServer, isIPv4 } from 'node:net';
 import { formatIpv4, isLoopback, isUnroutable, parseIpv4 } from '../addresses.ts';
-import { NetError } from '../errors.ts';
+import { bindError } from '../bind-error.ts';
 import type { ForwardRule } from '../options.ts';
 import { isInSubnet } from './config.ts';
 import { SocketPeer } from './host-sockets.ts';
@@ -23,21 +23,6 @@ export interface Forward extends ForwardRule {
 /** Binds the host's port and forwards what arrives there. Rejects with NetError if it cannot be bound. */
 export function openForward(net: UserNet, rule: ForwardRule): Promise<Forward> {
   return rule.protocol === 'tcp' ? forwardTcp(net, rule) : forwardUdp(net, rule);
-}
-
-/** The NetError for a port that cannot be bound. */
-export function bindError(what: string, host: string, port: number, error: NodeJS.ErrnoException): NetError {
-  const where = `${host.includes(':') ? `[${host}]` : host}:${port}`;
-  switch (error.code) {
-    case 'EADDRINUSE':
-      return new NetError(`${what}: ${where} is in use on this host; choose another port, or 0 for any free one`);
-    case 'EACCES':
-      return new NetError(`${what}: no permission to bind ${where}; choose a port above 1023`);
-    case 'EADDRNOTAVAIL':
-      return new NetError(`${what}: ${host} is not an address of this host`);
-    default:
-      return new NetError(`${what}: cannot bind ${where}: ${error.message}`);
-  }
 }
 
 async function forwardTcp(net: UserNet, rule: ForwardRule): Promise<Forward> {
