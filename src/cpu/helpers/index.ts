@@ -4,6 +4,8 @@ import { FLOAT_HELPERS } from './float.ts';
 import { FLOAT_CORE_HELPERS } from './float-core.ts';
 import { HELPERS as STRING } from './string.ts';
 import { VECTOR_HELPERS } from './vector.ts';
+import { X87_HELPERS } from './x87.ts';
+import { XSAVE_HELPERS } from './xsave.ts';
 
 /** Helpers of the instruction set, compiled into the core. */
 export const SEMANTIC_HELPERS: readonly HelperDefinition[] = [
@@ -12,4 +14,6 @@ export const SEMANTIC_HELPERS: readonly HelperDefinition[] = [
   ...VECTOR_HELPERS,
   ...FLOAT_CORE_HELPERS,
   ...FLOAT_HELPERS,
+  ...XSAVE_HELPERS,
+  ...X87_HELPERS,
 ];

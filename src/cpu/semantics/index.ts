@@ -19,6 +19,8 @@ import * as string from './string.ts';
 import * as system from './system.ts';
 import * as undefinedCode from './undefined.ts';
 import * as x87Control from './x87-control.ts';
+import * as x87Move from './x87-move.ts';
+import * as xsave from './xsave.ts';
 
 const MODULES: readonly Readonly<Record<string, Semantics>>[] = [
   alu,
@@ -36,6 +38,8 @@ const MODULES: readonly Readonly<Record<string, Semantics>>[] = [
   system,
   undefinedCode,
   x87Control,
+  xsave,
+  x87Move,
 ];
 
 /** Modules whose exports serve the VEX encodings too, under the name with a `v` in front. */
