@@ -117,6 +117,8 @@ export class VirtioNet implements VirtioDevice {
   readonly #written: Uint32Array;
   /** The receive queue was empty when a frame came: the next notification tells the backend. */
   #starving = false;
+  /** The backend holds back a frame that the driver before this one had no buffer for. */
+  #resetWhileStarving = false;
   /** Segments of a super-frame the guest could not take whole, still to be delivered. */
   #pending: Uint8Array[] = [];
 
@@ -163,8 +165,8 @@ export class VirtioNet implements VirtioDevice {
     this.#applyFeatures();
     this.#rx.suppressNotification();
     this.#rx.publish();
-    // What the backend held back for the driver before this one.
-    this.#backend.onRoom?.();
+    if (this.#resetWhileStarving) this.#backend.onRoom?.();
+    this.#resetWhileStarving = false;
   }
 
   notify(queue: number): void {
@@ -192,6 +194,7 @@ export class VirtioNet implements VirtioDevice {
 
   reset(): void {
     this.config.set(this.#mac);
+    this.#resetWhileStarving ||= this.#starving;
     this.#starving = false;
     this.#pending = [];
     this.#control.reset();
