@@ -429,7 +429,8 @@ export function createDecoder(options: DecoderOptions): Decode {
       const last = opcode === 0xc5 ? first : byte();
       if (overrun) return stopped();
       const select = opcode === 0xc5 ? 1 : first & 0x1f;
-      const refused = lock || operandPrefix || repeat !== 'none' || rex !== 0;
+      // refused only when all of it was fetched: a page fault comes first
+      if (lock || operandPrefix || repeat !== 'none' || rex !== 0) invalid = 'prefix before vex';
       rex = 0x40 | (~first & 0x80 ? 4 : 0);
       wideW = false;
       if (opcode === 0xc4) {
@@ -439,7 +440,7 @@ export function createDecoder(options: DecoderOptions): Decode {
       vvvv = (~last >> 3) & 15;
       vexL = (last >> 2) & 1;
       prefix = last & 3;
-      if (refused || select === 0 || select > 3) return undefinedOpcode(0, 'vex');
+      if (select === 0 || select > 3) return undefinedOpcode(0, 'vex');
       map = VEX_MAP + select;
       opcode = byte();
     } else {
