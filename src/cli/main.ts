@@ -122,9 +122,9 @@ function oneLine(text: string): string {
   return text.trim().replace(/\s*\n\s*/g, ' ');
 }
 
-/** From package.json, which lies two directories up from the sources and three from what is built of them. */
+/** From package.json, which lies two directories up from the sources, three from what is built of them, one from the bundle. */
 export function packageVersion(): string {
-  for (const up of ['../../package.json', '../../../package.json']) {
+  for (const up of ['../../package.json', '../../../package.json', '../package.json']) {
     try {
       const { name, version } = JSON.parse(readFileSync(new URL(up, import.meta.url), 'utf8'));
       if (name === 'ukl-emu') return String(version);
