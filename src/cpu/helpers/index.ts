@@ -1,7 +1,9 @@
 import { HELPERS as ARITHMETIC } from './arith.ts';
+import { CRYPTO_HELPERS } from './crypto.ts';
 import type { HelperDefinition } from './definition.ts';
 import { FLOAT_HELPERS } from './float.ts';
 import { FLOAT_CORE_HELPERS } from './float-core.ts';
+import { STRING_COMPARISON_HELPERS } from './sse42.ts';
 import { HELPERS as STRING } from './string.ts';
 import { VECTOR_HELPERS } from './vector.ts';
 import { X87_HELPERS } from './x87.ts';
@@ -14,6 +16,8 @@ export const SEMANTIC_HELPERS: readonly HelperDefinition[] = [
   ...VECTOR_HELPERS,
   ...FLOAT_CORE_HELPERS,
   ...FLOAT_HELPERS,
+  ...CRYPTO_HELPERS,
+  ...STRING_COMPARISON_HELPERS,
   ...XSAVE_HELPERS,
   ...X87_HELPERS,
 ];

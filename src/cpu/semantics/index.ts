@@ -1,3 +1,4 @@
+import * as aes from './aes.ts';
 import * as alu from './alu.ts';
 import * as avx from './avx.ts';
 import * as bcd from './bcd.ts';
@@ -15,6 +16,7 @@ import * as sseFloat from './sse-float.ts';
 import * as sseInt from './sse-int.ts';
 import * as sseMove from './sse-move.ts';
 import * as sse4 from './sse4.ts';
+import * as sse42 from './sse42.ts';
 import * as string from './string.ts';
 import * as system from './system.ts';
 import * as undefinedCode from './undefined.ts';
@@ -43,7 +45,15 @@ const MODULES: readonly Readonly<Record<string, Semantics>>[] = [
 ];
 
 /** Modules whose exports serve the VEX encodings too, under the name with a `v` in front. */
-const VEX_MODULES: readonly Readonly<Record<string, Semantics>>[] = [sse4, sseConvert, sseFloat, sseInt, sseMove];
+const VEX_MODULES: readonly Readonly<Record<string, Semantics>>[] = [
+  aes,
+  sse4,
+  sse42,
+  sseConvert,
+  sseFloat,
+  sseInt,
+  sseMove,
+];
 
 /** Names that no instruction can have: what the decoder could not decode. */
 const PSEUDO_MNEMONICS: Readonly<Record<string, string>> = { undefinedOpcode: '(undefined)', tooLong: '(too long)' };
