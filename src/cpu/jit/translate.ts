@@ -6,6 +6,7 @@ import type { Semantics } from '../semantics/context.ts';
 import { BAIL, EXIT, STATE, VECTOR } from '../state.ts';
 import { type RegionFrame, TranslatorContext } from './context.ts';
 import { type Block, ENDS_REGION, type RegionPlan } from './discover.ts';
+import { elementOf, type LoopNode, layOut } from './layout.ts';
 
 /** What a region is translated for. */
 export interface TranslationMode {
@@ -35,7 +36,6 @@ export function translateRegion(
   const lookup = (helper: string): Callable => importHelper(m, helper);
   const i64s = (n: number): number[] => Array.from({ length: n }, () => f.newLocal('i64'));
   const none: Label = { depth: 0 };
-  const state = f.newLocal('i32');
   const frame: RegionFrame = {
     f,
     lookup,
@@ -62,8 +62,22 @@ export function translateRegion(
     zeroExtended: new Set(),
     branchTo: () => {},
   };
-  const blocks = orderBlocks(plan);
-  const positions = new Map(blocks.map((b, i) => [b.offset, i]));
+  const { blocks, positions, paths, root } = layOut(plan);
+  /** Which element a loop's dispatch goes to: a local for each loop that has one. */
+  const states = new Map<LoopNode, number>();
+  const heads = new Map<LoopNode, Label>();
+  const labels = new Map<LoopNode, Label[]>();
+  // made now: a local made while an instruction is emitted is the pool's again after it
+  const allocateStates = (loop: LoopNode): void => {
+    if (loop.dispatch) states.set(loop, f.newLocal('i32'));
+    for (const e of loop.elements) if (e.kind === 'loop') allocateStates(e);
+  };
+  allocateStates(root);
+  const stateOf = (loop: LoopNode): number => states.get(loop)!;
+  /** Tells the dispatches of `loops` where to go for block `to`. */
+  const setStates = (to: number, loops: readonly LoopNode[]): void => {
+    for (const loop of loops) if (loop.dispatch) f.set(stateOf(loop), i32.const(elementOf(loop, to)));
+  };
   const exitTo = (offset: number, code: number): void => {
     f.set(frame.ip, i64.add(f.get('i64', frame.base), i64.const(offset)));
     f.set(frame.code, i32.const(code));
@@ -74,41 +88,53 @@ export function translateRegion(
     frame.leave = leave;
     f.block((fault) => {
       frame.fault = fault;
-      f.loop((top) => {
-        const labels: Label[] = new Array(blocks.length);
-        const emit = (i: number, self: Label | undefined): void => {
-          const block = blocks[i]!;
-          frame.branchTo = (offset) => {
-            const target = positions.get(offset);
-            if (target === undefined) exitTo(offset, EXIT.jump);
-            else if (target > i) f.br(labels[target]!);
-            else if (target === i && self) f.br(self);
-            else {
-              f.set(state, i32.const(target));
-              f.br(top);
-            }
-          };
-          emitBlock(frame, block, mode, exitTo);
-        };
+      const emitLoop = (loop: LoopNode): void => {
+        const mine: Label[] = [];
+        labels.set(loop, mine);
         const open = (n: number): void => {
           if (n === 0) {
-            f.block((fallback) => f.brTable(labels, fallback, f.get('i32', state)));
+            if (!loop.dispatch) return;
+            f.block((fallback) => f.brTable(mine, fallback, f.get('i32', stateOf(loop))));
             f.unreachable();
             return;
           }
           f.block((label) => {
-            labels[n - 1] = label;
+            mine[n - 1] = label;
             open(n - 1);
           });
-          const block = blocks[n - 1]!;
-          if (branchesTo(block, block.offset)) f.loop((self) => emit(n - 1, self));
-          else emit(n - 1, undefined);
-          // every block ends with a branch
+          const element = loop.elements[n - 1]!;
+          if (element.kind === 'loop') {
+            f.loop((head) => {
+              heads.set(element, head);
+              emitLoop(element);
+            });
+          } else {
+            const { position } = element;
+            frame.branchTo = (offset) => {
+              const target = positions.get(offset);
+              if (target === undefined) exitTo(offset, EXIT.jump);
+              else branch(position, target);
+            };
+            emitBlock(frame, blocks[position]!, mode, exitTo);
+          }
+          // every element ends with a branch
           f.unreachable();
         };
-        open(blocks.length);
-      });
-      f.unreachable();
+        open(loop.elements.length);
+      };
+      /** From block to block: on within the loop they share, or back to its head. */
+      const branch = (from: number, to: number): void => {
+        const shared = paths[to]!.filter((loop) => paths[from]!.includes(loop)).at(-1)!;
+        setStates(to, paths[to]!.slice(paths[to]!.indexOf(shared) + 1));
+        const element = elementOf(shared, to);
+        if (to > from) {
+          f.br(labels.get(shared)![element]!);
+          return;
+        }
+        if (shared.dispatch) f.set(stateOf(shared), i32.const(element));
+        f.br(heads.get(shared)!);
+      };
+      emitLoop(root);
     });
     // a fault, or an instruction for the interpreter: it and what follows in its block are not retired
     f.set(frame.budget, i32.add(f.get('i32', frame.budget), f.get('i32', frame.refund)));
@@ -119,55 +145,10 @@ export function translateRegion(
     });
   });
   emitEpilogue(frame);
-  f.prepend(() => emitPrologue(frame, plan, positions, state, mode));
+  f.prepend(() =>
+    emitPrologue(frame, plan, mode, (offset) => setStates(positions.get(offset)!, paths[positions.get(offset)!]!)),
+  );
   return f;
-}
-
-/** Does block `b` end with a direct branch to `offset`? */
-const branchesTo = (b: Block, offset: number): boolean => {
-  const last = b.instructions.at(-1);
-  const target = last?.d.operands[0];
-  return last !== undefined && target?.kind === 'rel' && last.offset + last.d.length + target.displacement === offset;
-};
-
-/** Reverse postorder from the entries, so that most edges go forward. */
-function orderBlocks(plan: RegionPlan): Block[] {
-  const byOffset = new Map(plan.blocks.map((b) => [b.offset, b]));
-  const seen = new Set<number>();
-  const order: Block[] = [];
-  const visit = (start: number): void => {
-    const stack: { block: Block; next: number[] }[] = [];
-    const enter = (offset: number): void => {
-      const block = byOffset.get(offset);
-      if (!block || seen.has(offset)) return;
-      seen.add(offset);
-      stack.push({ block, next: successors(block) });
-    };
-    enter(start);
-    while (stack.length > 0) {
-      const top = stack.at(-1)!;
-      const next = top.next.shift();
-      if (next === undefined) {
-        order.push(top.block);
-        stack.pop();
-      } else enter(next);
-    }
-  };
-  for (const entry of [...plan.entries].reverse()) visit(entry);
-  for (const b of plan.blocks) visit(b.offset);
-  return order.reverse();
-}
-function successors(b: Block): number[] {
-  if (b.exit === 'fall') return [b.end];
-  if (b.exit === 'interpret') return [];
-  const last = b.instructions.at(-1)!;
-  const out: number[] = [];
-  const target = last.d.operands[0];
-  // the fall-through last in the walk comes first in reverse postorder
-  if (target?.kind === 'rel' && last.d.row.mnemonic !== 'call')
-    out.push(last.offset + last.d.length + target.displacement);
-  if (!['jmp', 'call', 'ret'].includes(last.d.row.mnemonic)) out.push(b.end);
-  return out;
 }
 
 function emitBlock(
@@ -246,15 +227,14 @@ const overwritesAll = (row: OpcodeRow): boolean =>
 function emitPrologue(
   frame: RegionFrame,
   plan: RegionPlan,
-  positions: ReadonlyMap<number, number>,
-  state: number,
   mode: TranslationMode,
+  setStates: (offset: number) => void,
 ): void {
   const { f } = frame;
   // the entry number tells the block; the page being executed tells the base
   const entry = f.param('i32', 0);
   const begin = (offset: number): void => {
-    f.set(state, i32.const(positions.get(offset)!));
+    setStates(offset);
     f.set(frame.base, i64.sub(i64.load(ZERO, STATE.pageBase), i64.const(Math.floor(offset / PAGE) * PAGE)));
     f.set(frame.ip, i64.const(offset));
   };
