@@ -10,6 +10,7 @@ import * as data from './data.ts';
 import * as flag from './flag.ts';
 import { FMA } from './fma.ts';
 import * as muldiv from './muldiv.ts';
+import * as sha from './sha.ts';
 import * as shift from './shift.ts';
 import * as sseConvert from './sse-convert.ts';
 import * as sseFloat from './sse-float.ts';
@@ -35,6 +36,7 @@ const MODULES: readonly Readonly<Record<string, Semantics>>[] = [
   flag,
   FMA,
   muldiv,
+  sha,
   shift,
   string,
   system,
