@@ -1,6 +1,6 @@
 /** Floating-point arithmetic and comparison of SSE to SSE4.1 and AVX (SDM vol. 2). */
 import { f32, f64, type I32, type I64, i32, i64, isConst, type V128 } from '../../wasm/expr.ts';
-import { i32x4, i64x2, v128 } from '../../wasm/simd.ts';
+import { f32x4, i32x4, i64x2, v128 } from '../../wasm/simd.ts';
 import { FLOAT_OP, RELATION } from '../helpers/float.ts';
 import { type Format, isDenormal, isNan } from '../helpers/float-core.ts';
 import type { Semantics, SemanticsContext } from './context.ts';
@@ -27,7 +27,7 @@ import {
   sources,
   writeScalar,
 } from './float-shape.ts';
-import { firstSource, immediate, vector, writeParts } from './vector.ts';
+import { firstSource, immediate, vector, words32, writeParts } from './vector.ts';
 
 export const addps: Semantics = packed(PS, ADD);
 export const addpd: Semantics = packed(PD, ADD);
@@ -240,3 +240,41 @@ export const roundps: Semantics = rounding(PS);
 export const roundpd: Semantics = rounding(PD);
 export const roundss: Semantics = roundingScalar(PS);
 export const roundsd: Semantics = roundingScalar(PD);
+
+// ---- approximations: full precision is within their bounds; no flags, denormals count as zero (SDM vol. 2, RCPPS)
+const approximate =
+  (inverse: (x: V128) => V128, invalidBelowZero: boolean) =>
+  (cx: SemanticsContext, a: V128): V128 => {
+    const { f } = cx;
+    const { lanes } = PS;
+    const sign = words32(1 << 31);
+    const flushed = (x: V128): V128 => v128.bitselect(v128.and(x, sign), x, denormalLanes(PS, x));
+    const x = f.let(flushed(a));
+    const result = f.let(flushed(f.let(inverse(x))));
+    const quieted = v128.or(a, words32(1 << 22));
+    const number = v128.bitselect(result, quieted, lanes.eq(a, a));
+    if (!invalidBelowZero) return f.let(number);
+    return f.let(v128.bitselect(words32(0xffc00000 | 0), number, lanes.lt(x, v128.zero())));
+  };
+const ONE = f32x4.splat(f32.const(1));
+const reciprocal = approximate((x) => f32x4.div(ONE, x), false);
+const reciprocalRoot = approximate((x) => f32x4.div(ONE, f32x4.sqrt(x)), true);
+type Approximation = (cx: SemanticsContext, a: V128) => V128;
+const approximating = (operation: Approximation): Semantics =>
+  vector((cx) => {
+    const pairs = sources(cx, true);
+    writeParts(
+      cx,
+      pairs.map(({ b }) => operation(cx, b)),
+    );
+  });
+const approximatingScalar = (operation: Approximation): Semantics =>
+  vector((cx) => {
+    const { b } = scalarSources(cx, 4);
+    const result = operation(cx, cx.f.let(i32x4.splat(i32.wrap(b))));
+    writeScalar(cx, 4, cx.f.let(i64.extendU(i32x4.extract(result, 0))));
+  });
+export const rcpps: Semantics = approximating(reciprocal);
+export const rcpss: Semantics = approximatingScalar(reciprocal);
+export const rsqrtps: Semantics = approximating(reciprocalRoot);
+export const rsqrtss: Semantics = approximatingScalar(reciprocalRoot);

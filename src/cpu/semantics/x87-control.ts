@@ -4,6 +4,7 @@ import { i32, i64 } from '../../wasm/expr.ts';
 import { v128 } from '../../wasm/simd.ts';
 import { STATE, VECTOR } from '../state.ts';
 import type { Semantics } from './context.ts';
+import { byStackSegment } from './shared.ts';
 import { pendingX87, requireAligned, x87Gate } from './vector.ts';
 import {
   buildLegacyImage,
@@ -51,6 +52,9 @@ export const emms: Semantics = (cx) => {
 export const fxsave: Semantics = (cx) => {
   x87Gate(cx);
   requireAligned(cx, 0, 16);
+  // all 512 bytes must be there, the last one first (the order of the reference CPU)
+  const end = cx.f.let(i64.add(cx.linearAddress(0), i64.const(511)));
+  byStackSegment(cx, 0, (stack) => cx.probeWrite(1, end, stack));
   buildLegacyImage(cx);
   cx.f.store32(ZERO, cx.state32(STATE.mxcsr), IMAGE + 24);
   cx.f.store32(ZERO, i32.const(0xffff), IMAGE + 28);
@@ -60,6 +64,8 @@ export const fxsave: Semantics = (cx) => {
 export const fxrstor: Semantics = (cx) => {
   x87Gate(cx);
   requireAligned(cx, 0, 16);
+  const end = cx.f.let(i64.add(cx.linearAddress(0), i64.const(511)));
+  byStackSegment(cx, 0, (stack) => cx.f.drop(cx.load(1, end, stack)));
   loadImage(cx, 0, 0, 160 + 16 * registers(cx));
   cx.raiseIf(i32.shrU(i32.load(ZERO, IMAGE + 24), i32.const(16)), VECTOR.gp, 0);
   loadLegacyImage(cx);
