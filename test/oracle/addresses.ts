@@ -46,6 +46,17 @@ export function wholeAddress(r: Random, size: number, mode: 64 | 32): bigint {
   }
 }
 
+/**
+ * Is the offset of `size` bytes at `linear` in a segment with a base one to keep away from? In 64-bit code AMD wants the
+ * offset to be canonical too, Intel the linear address only. In 32-bit code an offset that runs over 4 GiB exceeds the limit
+ * of a segment with a base, which the emulator does not check (see docs/fuzzing.md).
+ */
+export function awkwardOffset(linear: bigint, size: number, base: bigint, mode: 64 | 32): boolean {
+  if (base === 0n) return false;
+  if (mode === 64) return linear >= 0x7fff_0000_0000n;
+  return BigInt.asUintN(32, linear - base) + BigInt(size) > 0x1_0000_0000n;
+}
+
 /** Where a branch goes: mostly into the code pages, now and then nowhere. */
 export function branchTarget(r: Random, mode: 64 | 32): bigint {
   const choice = r.below(20);

@@ -3,7 +3,7 @@
  * 'before' runs before the memory operand is chosen, 'after' when its contents are known.
  */
 import { METHOD, WIDTH } from '../../src/cpu/decode/operands.ts';
-import { branchTarget, selectorValue, targetAddress, wholeAddress } from './addresses.ts';
+import { awkwardOffset, branchTarget, selectorValue, targetAddress, wholeAddress } from './addresses.ts';
 import type { Form } from './forms.ts';
 import type { Random } from './random.ts';
 import type { CaseState } from './state.ts';
@@ -51,7 +51,11 @@ export function arrange(a: Arrangement, when: 'before' | 'after'): number[] | un
   }
   if (/^(jmp|call)$/.test(mnemonic) && form.kind === 'reg') state.set(a.rm, branchTarget(r, form.mode));
   if (/^maskmov(q|dqu)$/.test(mnemonic) || form.operands.some((o) => o.method === METHOD.implicit && o.fixed === RDI)) {
-    state.set(RDI, targetAddress(r, 16, form.mode) - state.segmentBase(a.segment));
+    // What a masked store does at the end of the canonical addresses is AMD's own.
+    const target = targetAddress(r, 16, form.mode);
+    const base = state.segmentBase(a.segment);
+    const awkward = target >= 0x7fff_0000_0000n || awkwardOffset(target, 16, base, form.mode);
+    state.set(RDI, (awkward ? BigInt(DATA_BASE + 0x1000) : target) - base);
   }
   if (/pcmpestr/.test(mnemonic)) {
     state.set(RAX, BigInt(r.below(40) - 20));
@@ -59,9 +63,11 @@ export function arrange(a: Arrangement, when: 'before' | 'after'): number[] | un
   }
   if (form.kind === 'reg') arrangeDivision(a, state.get(a.rm));
   if (form.operands.some((o) => o.method === METHOD.offset)) {
-    const target = targetAddress(r, a.operandSize, form.mode);
+    const base = state.segmentBase(a.segment);
+    let target = targetAddress(r, a.operandSize, form.mode);
+    if (awkwardOffset(target, a.operandSize, base, form.mode)) target = BigInt(DATA_BASE + 0x1000);
     state.patchStyled(target, 8);
-    const offset = target - state.segmentBase(a.segment);
+    const offset = target - base;
     return Array.from({ length: a.addressSize }, (_, i) => Number((offset >> BigInt(8 * i)) & 255n));
   }
   return undefined;
@@ -146,12 +152,14 @@ function arrangeString(a: Arrangement): void {
   }
 }
 
-/** Not in the code pages, where a long repeat would reach the case itself; with a segment base, not far up (see generate.ts). */
+/** Not in the code pages, where a long repeat would reach the case itself; with a segment base, not at an awkward offset. */
 function stringAddress({ form, r }: Arrangement, size: number, base: bigint): bigint {
   for (;;) {
     const address = targetAddress(r, size, form.mode);
     const inCode = address >= CODE_BASE && address < CODE_BASE + CODE_SIZE;
-    if (!inCode && (base === 0n || address < 0x7fff_0000_0000n)) return address;
+    // Far enough from the ends of the segment for a long repeat in either direction.
+    const from = address - 0x4000n;
+    if (!inCode && !awkwardOffset(from, 0x8000, base, form.mode)) return address;
   }
 }
 

@@ -1,6 +1,13 @@
 /** From a form and a number to a case: which registers, which addresses, which values. Everything follows from the seed. */
 import { METHOD, type OperandSpec } from '../../src/cpu/decode/operands.ts';
-import { branchTarget, OPERANDS_IN_CODE, selectorValue, targetAddress, wholeAddress } from './addresses.ts';
+import {
+  awkwardOffset,
+  branchTarget,
+  OPERANDS_IN_CODE,
+  selectorValue,
+  targetAddress,
+  wholeAddress,
+} from './addresses.ts';
 import { arrange, SEVERAL_ACCESSES } from './arrange.ts';
 import { assemble, type MemoryParts } from './assemble.ts';
 import { type Form, operandSizeOf, widthBytes } from './forms.ts';
@@ -88,8 +95,7 @@ export function generate(
   if (form.kind === 'mem') {
     const several = SEVERAL_ACCESSES.test(row.mnemonic);
     target = several ? wholeAddress(r, memorySize, mode) : targetAddress(r, memorySize, mode);
-    // AMD checks the offset as well as the linear address for being canonical, Intel the linear address only.
-    if (state.segmentBase(segment) !== 0n && target >= 0x7fff_0000_0000n) target = BigInt(DATA_BASE + 64);
+    if (awkwardOffset(target, memorySize, state.segmentBase(segment), mode)) target = BigInt(DATA_BASE + 0x1000);
     memory = chooseMemory(form, state, addressSize, segment, target, vsib !== undefined, options.absolute);
     state.patchStyled(target, Math.min(memorySize, 512));
   }
