@@ -12,4 +12,8 @@ export { Machine } from './machine/machine.ts';
 export type { Drive, Engine, File, MachineOptions, NetworkCard, Transport } from './machine/options.ts';
 export type { SerialPort } from './machine/serial-port.ts';
 export type { MachineStats } from './machine/stats.ts';
+export type { Forward, GuestListener, NetApi } from './net/api.ts';
 export type { FrameOffload, NetBackend } from './net/backend.ts';
+export { createNet, type Net } from './net/create.ts';
+export { NetError } from './net/errors.ts';
+export { captureToFile } from './net/pcap-file.ts';

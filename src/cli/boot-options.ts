@@ -38,7 +38,13 @@ export const BOOT_OPTIONS = {
     requiresArg: true,
     describe: 'disk image: FILE[,readonly][,discard] (repeatable)',
   },
-  net: { type: 'string', array: true, requiresArg: true, describe: 'network card: none (repeatable)' },
+  net: {
+    type: 'string',
+    array: true,
+    requiresArg: true,
+    describe: 'network card: none, user[,hostfwd=...], stream,..., hub (repeatable; docs/networking.md)',
+  },
+  pcap: { type: 'string', requiresArg: true, describe: "record the first card's frames in this file" },
   serial: {
     type: 'string',
     requiresArg: true,
@@ -75,6 +81,7 @@ export interface BootRequest {
   readonly unpack: 'host' | 'guest';
   readonly drives: readonly string[];
   readonly net: readonly string[];
+  readonly pcap: string | undefined;
   readonly serial: SerialSpec;
   readonly exitOn: RegExp | undefined;
   readonly timeoutMs: number | undefined;
@@ -112,6 +119,7 @@ export function parseBootArguments(args: BootArguments): BootRequest {
     unpack: unpack as BootRequest['unpack'],
     drives: drive,
     net,
+    pcap: args.pcap,
     serial: parseSerial(args.serial),
     exitOn: exitOn === undefined ? undefined : parsePattern('exit-on', exitOn),
     timeoutMs: timeout === undefined ? undefined : parseSeconds('timeout', timeout),
@@ -126,5 +134,6 @@ export const BOOT_EXAMPLES: readonly (readonly [string, string])[] = [
   ['$0 boot bzImage --initrd initrd.gz --append "console=ttyS0"', 'boot Linux, its console here; Ctrl-A x quits'],
   ['$0 boot vmlinux --append "console=ttyS0" --exit-on "login:" --timeout 60', 'succeed when a prompt appears'],
   ['$0 boot bzImage --clock instructions --seed 7 --stats=stats.json', 'a run that can be repeated exactly'],
+  ['$0 boot bzImage --net user,hostfwd=tcp::8080-:80', "the guest's port 80 is port 8080 here"],
   ['$0 boot bzImage --cpu x86-64-v2,-smap,-smep', 'a CPU without two features'],
 ];

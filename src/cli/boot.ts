@@ -45,7 +45,7 @@ export async function boot(request: BootRequest): Promise<number> {
       note,
     });
     cleanUp.push(() => serial.close());
-    const net = await openNetwork(request.net);
+    const net = await openNetwork(request.net, request.pcap, note);
     const progress = progressReporter(note);
     machine = await Machine.create({
       ...machineOptions(request),

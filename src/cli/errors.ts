@@ -1,5 +1,6 @@
 import { LoadError } from '../loader/load-error.ts';
 import { OptionError } from '../machine/errors.ts';
+import { NetError } from '../net/errors.ts';
 import { DriveError } from './file-store.ts';
 
 /** Bad usage or input found by the command line; `message` is one line. */
@@ -9,7 +10,7 @@ export class UsageError extends Error {
 
 /** The one line for a user whose input cannot be used, or undefined if `error` is a defect of the emulator. */
 export function inputErrorLine(error: unknown): string | undefined {
-  if (error instanceof OptionError) return `--${error.message}`;
+  if (error instanceof OptionError || error instanceof NetError) return `--${error.message}`;
   if (error instanceof UsageError || error instanceof LoadError || error instanceof DriveError) return error.message;
   return undefined;
 }

@@ -1,7 +1,8 @@
 import { loadInitrd } from '../loader/initrd.ts';
 import { loadKernel } from '../loader/load.ts';
+import type { NetApi } from '../net/api.ts';
 import { baselineCompiler } from './baseline.ts';
-import { MachineEndedError, WaitTimeoutError } from './errors.ts';
+import { MachineEndedError, OptionError, WaitTimeoutError } from './errors.ts';
 import type { MachineExit } from './exit.ts';
 import { createDefaultHost } from './host.ts';
 import { type CheckedOptions, checkOptions, type MachineOptions } from './options.ts';
@@ -71,6 +72,13 @@ export class Machine {
     machine.#files = await loading;
     machine.#install();
     return machine;
+  }
+
+  /** Connections with the guest from this program, by way of the first card that has user networking. Throws OptionError without one. */
+  get net(): NetApi {
+    const api = this.#blueprint.options.net?.find((card) => card.api !== undefined)?.api;
+    if (api === undefined) throw new OptionError('net', 'the machine has no user network; create it with one');
+    return api;
   }
 
   /** How the run ended, or undefined. */
@@ -189,7 +197,7 @@ export class Machine {
       cancelTimeout();
       this.#console.end();
       for (const waiter of [...this.#waiters]) waiter.fail(this.#exit ?? { kind: 'stopped' });
-      await Promise.all((options.net ?? []).map(({ backend }) => backend.close()));
+      await Promise.all((options.net ?? []).map(({ backend }) => backend?.close()));
     }
   }
 

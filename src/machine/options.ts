@@ -4,6 +4,7 @@ import { DEBUG_EXIT_PORT } from '../layout.ts';
 import type { NamedBytes, UnpackSide } from '../loader/load.ts';
 import type { Plugged } from '../machine.ts';
 import { MemorySizeError, parseMemorySize } from '../memory/memory-size.ts';
+import type { NetApi } from '../net/api.ts';
 import type { NetBackend } from '../net/backend.ts';
 import { OptionError } from './errors.ts';
 import type { Host } from './host.ts';
@@ -11,11 +12,14 @@ import type { Host } from './host.ts';
 /** How a virtio device is plugged in; `transitional` is the default, as in QEMU. */
 export type Transport = Plugged['transport'];
 
-/** A network card: what it is connected to, and how the guest sees it. */
+/** A network card: what it is connected to, and how the guest sees it. What `createNet` resolves with is one. */
 export interface NetworkCard {
-  readonly backend: NetBackend;
+  /** Undefined: there is no card after all. */
+  readonly backend: NetBackend | undefined;
   /** Six bytes; default 52:54:00:12:34:56 for the first card, counting up. */
-  readonly mac?: Uint8Array;
+  readonly mac?: Uint8Array | undefined;
+  /** What `machine.net` offers. */
+  readonly api?: NetApi;
   /** Announced MTU; default 1500. */
   readonly mtu?: number;
   readonly transport?: Transport;

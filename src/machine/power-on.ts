@@ -101,6 +101,7 @@ function plug(options: MachineOptions, entropy: RandomSource): Plugged[] {
     plugged.push({ device, transport });
   };
   (options.net ?? []).forEach(({ backend, mac, mtu, transport }, index) => {
+    if (backend === undefined) return;
     add(new VirtioNet({ backend, mac: mac ?? defaultMac(index), ...(mtu !== undefined && { mtu }) }), transport);
   });
   for (const { store, id, transport } of options.drives ?? []) {

@@ -126,7 +126,13 @@ describe('bad usage and input: exit code 2 and one line that names what is wrong
     ['figures into a file that cannot be', ['boot', KERNEL, '--stats=/nowhere/x'], /--stats=\/nowhere\/x: /],
     ['a drive that does not exist', ['boot', KERNEL, '--drive', '/nowhere/d'], /drive \/nowhere\/d: no such file/],
     ['an unknown drive option', ['boot', KERNEL, '--drive', `${text},fast`], /--drive .*"fast"/],
-    ['an unknown network', ['boot', KERNEL, '--net', 'carrier-pigeon'], /--net carrier-pigeon: /],
+    [
+      'an unknown network',
+      ['boot', KERNEL, '--net', 'carrier-pigeon'],
+      /--net: there is no backend "carrier-pigeon"; choose/,
+    ],
+    ['a forward that is none', ['boot', KERNEL, '--net', 'user,hostfwd=tcp:x'], /--hostfwd=tcp:x is not/],
+    ['a record of no card', ['boot', KERNEL, '--pcap', 'x'], /--pcap x: /],
     ['an inspected text', ['inspect', join(directory, 'gone')], /gone: path: does not exist/],
     ['an inspected kernel cut short', ['inspect', cut], /cut\.bzImage: /],
   ];
