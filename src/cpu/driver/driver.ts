@@ -295,12 +295,16 @@ export abstract class Driver implements SemanticsContext {
     return i64.load(ZERO, STATE.segBase + segment * 8);
   }
 
+  readMemory(i: number, width: Bytes): I64 {
+    return this.#load(width, this.linearAddress(i), this.inStackSegment(i), false);
+  }
   farPointer(i: number): { selector: I64; offset: I64 } {
     if (this.kind(i) === 'far') return this.farImmediate(i);
     const at = this.linearAddress(i);
     const size = this.facts.operandSize;
-    const offset = this.f.let(this.load(size, at));
-    return { offset, selector: this.load(2, i64.add(at, i64.const(size))) };
+    const stack = this.inStackSegment(i);
+    const offset = this.f.let(this.#load(size, at, stack, false));
+    return { offset, selector: this.#load(2, i64.add(at, i64.const(size)), stack, false) };
   }
 
   // ---- memory

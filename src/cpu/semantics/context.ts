@@ -42,6 +42,8 @@ export interface SemanticsContext {
   width(i: number): number;
   read(i: number): I64;
   readS(i: number): I64;
+  /** `width` bytes of memory operand i, whatever its own width. */
+  readMemory(i: number, width: Bytes): I64;
   /** Reads operand i and makes sure it can be written: the first half of a read-modify-write. Sign-extended. */
   modify(i: number): I64;
   /** Second half: stores into the operand that `modify` read. Also right for a register. */

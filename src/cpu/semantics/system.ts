@@ -100,7 +100,7 @@ const verify =
       ? cx.system('verify', [i64.const(kind), cx.read(0)])
       : cx.system('verify', [
           i64.const(kind),
-          cx.kind(1) === 'mem' ? cx.load(2, cx.linearAddress(1)) : i64.and(cx.read(1), i64.const(0xffff)),
+          cx.kind(1) === 'mem' ? cx.readMemory(1, 2) : i64.and(cx.read(1), i64.const(0xffff)),
           i64of(cx.registerNumber(0)),
           i64.const(cx.facts.operandSize),
         ]);
@@ -115,7 +115,7 @@ export const mov_seg: Semantics = (cx) => {
     cx.write(0, i64of(i32.load(i32.shl(cx.registerNumber(1), i32.const(2)), STATE.selector)));
     return;
   }
-  const selector = cx.kind(1) === 'mem' ? cx.load(2, cx.linearAddress(1)) : cx.read(1);
+  const selector = cx.kind(1) === 'mem' ? cx.readMemory(1, 2) : cx.read(1);
   cx.system('loadSegment', [i64of(cx.registerNumber(0)), i64.and(selector, i64.const(0xffff))]);
 };
 const stackPointer = (cx: SemanticsContext): I64 => cx.gpr(4, cx.facts.stackSize);
