@@ -25,7 +25,14 @@ const blocks = Array.from({ length: 25 }, (_, n) => ({
   instructions: instructions.map(({ d, offset }) => ({ d, offset: offset + n * code.length })),
   exit: 'fall' as const,
 }));
-const mode = { stackSize: 8 as const, tlbRead: TLB.base, tlbWrite: TLB.base, semantics: SEMANTICS, validCell: 0, segmented: false };
+const mode = {
+  stackSize: 8 as const,
+  tlbRead: TLB.base,
+  tlbWrite: TLB.base,
+  semantics: SEMANTICS,
+  validCell: 0,
+  segmented: false,
+};
 
 const bench = new Bench({ time: 1000 });
 bench.add('builder: add, shift, store of locals', () => {
