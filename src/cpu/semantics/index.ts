@@ -7,6 +7,7 @@ import * as bmi from './bmi.ts';
 import type { Semantics } from './context.ts';
 import * as control from './control.ts';
 import * as data from './data.ts';
+import * as dotProduct from './dot-product.ts';
 import * as flag from './flag.ts';
 import { FMA } from './fma.ts';
 import * as muldiv from './muldiv.ts';
@@ -49,6 +50,7 @@ const MODULES: readonly Readonly<Record<string, Semantics>>[] = [
 /** Modules whose exports serve the VEX encodings too, under the name with a `v` in front. */
 const VEX_MODULES: readonly Readonly<Record<string, Semantics>>[] = [
   aes,
+  dotProduct,
   sse4,
   sse42,
   sseConvert,
