@@ -488,7 +488,7 @@ export class GuestTcp {
         }
       }
       if (this.state === 'open') this.#segment(ACK);
-    }
+    } else if (offset !== 0) this.#segment(ACK);
     this.#push();
     if (this.peerEnded && this.finAcked) this.#close();
   }

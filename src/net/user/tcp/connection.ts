@@ -93,6 +93,8 @@ export class TcpConnection {
   /** End of what was sent when a loss was noticed; acknowledgements below it mean another loss. */
   #recover: number;
   #retries = 0;
+  /** Timeout as measured, and as it is after having been doubled for each retransmission. */
+  #baseRto = INITIAL_RTO_MS;
   #rto = INITIAL_RTO_MS;
   #srtt = 0;
   #rttvar = 0;
@@ -257,7 +259,6 @@ export class TcpConnection {
   #established(): void {
     this.#state = 'open';
     this.#retries = 0;
-    this.#rto = INITIAL_RTO_MS;
     this.deadline = Number.POSITIVE_INFINITY;
   }
 
@@ -332,6 +333,7 @@ export class TcpConnection {
     if (ahead(ack, this.#nxt) > 0) this.#nxt = ack;
     this.#duplicates = 0;
     this.#retries = 0;
+    this.#rto = this.#baseRto;
     this.#isRecovering = false;
     if (this.#timedAt !== 0 && ahead(ack, this.#timedSeq) >= 0) this.#sampleRtt(this.#tcp.now() - this.#timedAt);
     if (ahead(this.#recover, ack) > 0) this.#resendFirst();
@@ -365,7 +367,8 @@ export class TcpConnection {
       this.#rttvar += (Math.abs(this.#srtt - ms) - this.#rttvar) / 4;
       this.#srtt += (ms - this.#srtt) / 8;
     }
-    this.#rto = Math.min(MAX_RTO_MS, Math.max(MIN_RTO_MS, this.#srtt + 4 * this.#rttvar));
+    this.#baseRto = Math.min(MAX_RTO_MS, Math.max(MIN_RTO_MS, this.#srtt + 4 * this.#rttvar));
+    this.#rto = this.#baseRto;
   }
 
   /** What `seq` carries beyond its first `skip` units, which were here before. */
