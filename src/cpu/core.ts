@@ -6,6 +6,7 @@ import { SEMANTIC_HELPERS } from './helpers/index.ts';
 import { INTERRUPT_HELPERS } from './helpers/interrupt.ts';
 import { buildRunLoop, type HandlerSource } from './interpreter/handlers.ts';
 import { LOOKUP_HELPERS } from './interpreter/lookup.ts';
+import { ACCESS_CHECK_HELPERS } from './mmu/access-checks.ts';
 import { FLUSH_HELPERS } from './mmu/flush.ts';
 import { SEGMENT_HELPERS } from './mmu/segment.ts';
 import { MEMORY_HELPERS } from './mmu/slow-path.ts';
@@ -46,6 +47,7 @@ export type HostFunctions = {
 const HELPERS: readonly HelperDefinition[] = [
   ...WALK_HELPERS,
   ...SEGMENT_HELPERS,
+  ...ACCESS_CHECK_HELPERS,
   ...MEMORY_HELPERS,
   ...FLUSH_HELPERS,
   ...FLAG_HELPERS,

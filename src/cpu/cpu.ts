@@ -9,7 +9,7 @@ import { HOT_ENCODINGS } from './interpreter/hot-forms.ts';
 import { Jit, type JitHost, type JitOptions } from './jit/jit.ts';
 import { SEMANTICS } from './semantics/index.ts';
 import { SYSTEM_OPERATIONS } from './semantics/system-operations.ts';
-import { COUNTER, DYNAMIC_BASE, EXIT, STATE, STEP, VECTOR } from './state.ts';
+import { COUNTER, DYNAMIC_BASE, EXIT, NO_TLB, STATE, STEP, VECTOR } from './state.ts';
 import { StateMemory } from './state-memory.ts';
 import { updateUnits } from './system/control.ts';
 import { breakpointsAt, DR6, noteDebug } from './system/debug.ts';
@@ -171,6 +171,7 @@ export class Cpu {
       };
       this.jit = new Jit(host, options.jit);
     }
+    state.u8.fill(0xff, NO_TLB.base, NO_TLB.base + NO_TLB.size);
     state.set32(STATE.codePages, codePages);
     state.set32(STATE.largestPage, options.features.has('pdpe1gb') ? 30 : 21);
     state.set64(STATE.ramLow, BigInt(options.ramLow));
@@ -199,6 +200,8 @@ export class Cpu {
     p.setEflags(2);
     state.set32(STATE.nmiBlocked, 0);
     state.set32(STATE.pkru, 0);
+    state.set32(STATE.watching, 0);
+    state.set32(STATE.watchHits, 0);
     state.i32[STATE.shadow >> 2] = -1;
     updateUnits(p);
     this.#core.flushTlb();
@@ -313,8 +316,8 @@ export class Cpu {
       } else {
         shadow = state.i32[STATE.shadow >> 2] === remaining && this.retired > before;
         inhibited = slice === 1 && step === STEP.inhibited;
-        // the rest of a repetition is the same instruction still
-        if (debugging && code === EXIT.repeat) state.set32(STATE.eflags, state.get32(STATE.eflags) | EFLAGS.rf);
+        // the rest of a repetition is the same instruction still (SDM vol. 3, 17.3.1.1)
+        if (code === EXIT.repeat) state.set32(STATE.eflags, state.get32(STATE.eflags) | EFLAGS.rf);
       }
       this.#countExit(code);
       switch (code) {
@@ -343,8 +346,10 @@ export class Cpu {
           break;
         default:
       }
-      if (stepping && step === STEP.due && this.retired > before && code !== EXIT.fault) {
-        noteDebug(this.processor, DR6.bs);
+      let debug = stepping && step === STEP.due && this.retired > before && code !== EXIT.fault ? DR6.bs : 0n;
+      if (debugging && step !== STEP.inhibited) debug |= this.#takeWatchHits(code);
+      if (debug !== 0n) {
+        noteDebug(this.processor, debug);
         const fatal = this.#raise({ vector: VECTOR.db }, 'trap');
         if (fatal) return fatal;
       }
@@ -359,6 +364,13 @@ export class Cpu {
     const before = this.jit?.stats.translated ?? 0;
     this.jit?.translate([{ record, pageBase: ip & ~0xfffn }]);
     return (this.jit?.stats.translated ?? 0) > before;
+  }
+
+  /** Data breakpoints that the instruction has met: a trap, unless it faulted (SDM vol. 3, 17.3.1.2). */
+  #takeWatchHits(code: number): bigint {
+    const hits = this.state.get32(STATE.watchHits);
+    this.state.set32(STATE.watchHits, 0);
+    return code === EXIT.fault ? 0n : BigInt(hits);
   }
 
   #countExit(code: number): void {

@@ -90,6 +90,9 @@ export const STATE = {
   nextIp: 584,
   /** Samples written to PROFILE so far (i32, wraps). */
   profileCount: 592,
+  /** Nonzero while DR7 enables a data breakpoint; DR6 bits of those that the instruction in hand has met. */
+  watching: 624,
+  watchHits: 628,
   /** log2 of the largest page of long mode: 30, or 21 on a CPU without 1 GiB pages. */
   largestPage: 596,
   /**
@@ -255,8 +258,13 @@ export const PROFILE = {
   /** Every how many taken branches of the interpreter one is sampled. */
   period: 32,
 } as const;
+/**
+ * A TLB table without entries, read and write alike: while alignment is checked every access takes the slow path. All
+ * tags are -1, and fillTlb leaves it alone.
+ */
+export const NO_TLB = { base: PROFILE.base + PROFILE.entries * PROFILE.entrySize, size: TLB.tableSize } as const;
 /** From here on memory 0 is handed out at run time: code-page tables, then decoded records. */
-export const DYNAMIC_BASE = PROFILE.base + PROFILE.entries * PROFILE.entrySize;
+export const DYNAMIC_BASE = NO_TLB.base + NO_TLB.size;
 
 /** One decoded instruction as the interpreter reads it (32 bytes). */
 export const RECORD = {

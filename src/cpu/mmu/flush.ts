@@ -1,11 +1,12 @@
 import { type FunctionBuilder, ZERO } from '../../wasm/builder.ts';
 import { type I32, i32, i64 } from '../../wasm/expr.ts';
 import type { HelperDefinition } from '../helpers/definition.ts';
-import { ACCESS, ITLB, JUMP_CACHE, PRIVILEGE, RECENT, STATE, TLB } from '../state.ts';
+import { ACCESS, ITLB, JUMP_CACHE, NO_TLB, PRIVILEGE, RECENT, STATE, TLB } from '../state.ts';
 import { mayBeInLargePage, mayHaveBeenExecuted } from './recent.ts';
 
 const CR4_SMAP = 0x20_0000;
 const EFLAGS_AC = 0x4_0000;
+const CR0_AM = 0x4_0000;
 
 /** Derives what depends on CPL, EFLAGS.AC, CR4.SMAP, the code mode and the generation: call after changing any of them. */
 const updatePrivilege: HelperDefinition = {
@@ -24,8 +25,12 @@ const updatePrivilege: HelperDefinition = {
     );
     const privilege = f.let(i32.select(user, i32.const(PRIVILEGE.user), kernel));
     const table = f.let(i32.add(i32.mul(privilege, i32.const(2 * TLB.tableSize)), i32.const(TLB.base)));
-    f.store32(ZERO, table, STATE.tlbRead);
-    f.store32(ZERO, i32.add(table, i32.const(TLB.tableSize)), STATE.tlbWrite);
+    // #AC is only ever raised for ring 3 with CR0.AM and EFLAGS.AC
+    const am = i32.ne(i32.and(i32.load(ZERO, STATE.cr0), i32.const(CR0_AM)), i32.const(0));
+    const aligned = f.let(i32.and(user, i32.and(ac, am)));
+    f.store32(ZERO, i32.select(aligned, i32.const(NO_TLB.base), table), STATE.tlbRead);
+    const writeTable = i32.add(table, i32.const(TLB.tableSize));
+    f.store32(ZERO, i32.select(aligned, i32.const(NO_TLB.base), writeTable), STATE.tlbWrite);
     const access = i32.select(
       i32.eq(privilege, i32.const(PRIVILEGE.supervisorAc)),
       i32.const(ACCESS.userPages),

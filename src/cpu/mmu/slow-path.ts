@@ -2,6 +2,7 @@ import { type FunctionBuilder, ZERO } from '../../wasm/builder.ts';
 import { type Callable, type I32, type I64, i32, i64 } from '../../wasm/expr.ts';
 import type { HelperDefinition } from '../helpers/definition.ts';
 import { ACCESS, BAIL, CODE_PAGE, COUNTER, SLOW, STATE, TLB, VECTOR } from '../state.ts';
+import { bypassesTlb, checkAlignment, noteAccess } from './access-checks.ts';
 import { markLargePage } from './recent.ts';
 import { count, setFault } from './walk.ts';
 
@@ -18,10 +19,12 @@ const tlbEntry = (linear: I64, tableCell: number): I32 =>
 const pageOf = (linear: I64): I64 => i64.and(linear, i64.const(-4096));
 
 function fillTlb(f: FunctionBuilder, linear: I64, ram: I64, tableCell: number): void {
-  const entry = f.let(tlbEntry(linear, tableCell));
-  f.store64(entry, pageOf(linear), TLB.tag);
-  f.store32(entry, i32.wrap(i64.sub(ram, linear)), TLB.addend);
-  markLargePage(f, linear);
+  f.if(i32.eqz(bypassesTlb()), () => {
+    const entry = f.let(tlbEntry(linear, tableCell));
+    f.store64(entry, pageOf(linear), TLB.tag);
+    f.store32(entry, i32.wrap(i64.sub(ram, linear)), TLB.addend);
+    markLargePage(f, linear);
+  });
 }
 const codePageOf = (ram: I32): I32 =>
   i32.load(i32.add(i32.load(ZERO, STATE.codePages), i32.shl(i32.shrU(ram, i32.const(12)), i32.const(2))));
@@ -221,6 +224,8 @@ const loadSlow: HelperDefinition = {
     const flags = f.param('i32', 1);
     const width = f.let(widthOf(flags));
     count(f, COUNTER.tlbMisses);
+    checkAlignment(f, linear, width);
+    noteAccess(f, h, linear, width, false);
     f.if(crosses(linear, width), () => {
       const pages = translateCrossing(f, h, linear, flags, dataAccess());
       f.return(crossingLoad(f, h, linear, width, pages));
@@ -244,6 +249,8 @@ const storeSlow: HelperDefinition = {
     const flags = f.param('i32', 2);
     const width = f.let(widthOf(flags));
     count(f, COUNTER.tlbMisses);
+    checkAlignment(f, linear, width);
+    noteAccess(f, h, linear, width, true);
     f.if(crosses(linear, width), () => {
       const pages = translateCrossing(f, h, linear, flags, dataAccess(ACCESS.write));
       bailIf(f, flags, holdsCode(f, h, pages.first));
@@ -291,6 +298,8 @@ const rmwSlow: HelperDefinition = {
     const flags = f.param('i32', 1);
     const width = f.let(widthOf(flags));
     count(f, COUNTER.tlbMisses);
+    checkAlignment(f, linear, width);
+    noteAccess(f, h, linear, width, true);
     f.store32(ZERO, i32.const(-1), STATE.rmwHost);
     f.if(crosses(linear, width), () => {
       bailIf(f, flags, i32.const(1));
@@ -382,6 +391,7 @@ const span = (name: string, write: boolean): HelperDefinition => ({
   results: ['i64'],
   build(f, h) {
     const linear = f.param('i64', 0);
+    f.if(bypassesTlb(), () => f.return(NOWHERE), undefined, 'unlikely');
     const room = f.let(i32.sub(i32.const(4096), i32.and(i32.wrap(linear), i32.const(0xfff))));
     const bytes = f.let(i32.select(i32.ltU(f.param('i32', 1), room), f.param('i32', 1), room));
     const tableCell = write ? STATE.tlbWrite : STATE.tlbRead;

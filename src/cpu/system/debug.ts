@@ -22,3 +22,16 @@ export function breakpointsAt(p: Processor, linear: bigint): bigint {
 /** Adds bits to DR6, which only software clears. */
 export const noteDebug = (p: Processor, bits: bigint): void =>
   p.state.set64(STATE.dr + 48, p.state.get64(STATE.dr + 48) | bits);
+
+/** After a change of DR7: data breakpoints keep the TLB from being used. */
+export function watchData(p: Processor): void {
+  const { state } = p;
+  const dr7 = state.get32(STATE.dr + 56);
+  let watching = 0;
+  for (let n = 0; n < 4; n++) {
+    const kind = (dr7 >>> (16 + 4 * n)) & 3;
+    if ((dr7 >>> (2 * n)) & 3 && (kind === 1 || kind === 3)) watching |= 1 << n;
+  }
+  if (watching !== 0 && state.get32(STATE.watching) === 0) p.core.flushTlb();
+  state.set32(STATE.watching, watching);
+}

@@ -2,7 +2,7 @@ import { type CpuidOptions, cpuid, xcr0Allowed } from '../cpuid.ts';
 import type { SystemOperation } from '../semantics/system-operations.ts';
 import { EXIT, STATE, STEP, VECTOR } from '../state.ts';
 import { allowedCr4, updateUnits, writeCr0, writeCr3, writeCr4 } from './control.ts';
-import { DR6, DR7_GD, noteDebug } from './debug.ts';
+import { DR6, DR7_GD, noteDebug, watchData } from './debug.ts';
 import { farCall, farJump, farReturn, interruptReturn, loadSystemSegment } from './far.ts';
 import { deliver } from './interrupts.ts';
 import type { ModelSpecificRegisters } from './msr.ts';
@@ -153,6 +153,7 @@ export const OPERATIONS: Readonly<Record<SystemOperation, Operation>> = {
     const fixed =
       index === 6 ? (value! & 0xe00fn) | 0xffff_0ff0n : index === 7 ? (value! & 0xffff_23ffn) | 0x400n : value!;
     p.state.set64(STATE.dr + index * 8, fixed);
+    watchData(p);
     return refreshed(p);
   },
   rdmsr({ p, msr }) {

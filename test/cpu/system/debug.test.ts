@@ -126,6 +126,48 @@ describe.each(DRIVERS)('debug exceptions and interrupts, %s', (driver) => {
     expect(b.run('0f21e0').gpr[0]).toBe(0xffff_0ff0n);
   });
 
+  // DR7: R/W 1 = writes, 3 = reads and writes; LEN 0 1 3 2 = 1 2 4 8 bytes (SDM vol. 3, 17.2.4); a trap (17.3.1.2)
+  const DATA: readonly [string, string, number, number, number, boolean][] = [
+    ['write meets a write breakpoint', '8808', 1, 0, 0, true],
+    ['read does not meet a write breakpoint', '8a08', 1, 0, 0, false],
+    ['read meets a read/write breakpoint', '8a08', 3, 0, 0, true],
+    ['read-modify-write meets a write breakpoint', 'fe00', 1, 0, 0, true],
+    ['last byte of eight', '884807', 1, 2, 0, true],
+    ['a byte beyond four', '884804', 1, 3, 0, false],
+    ['an access that covers the byte', '488b48f9', 3, 0, 0, true],
+    ['the address is aligned by the length', '8808', 1, 3, 2, true],
+    ['push', '50', 1, 2, AT.stack - 8 - AT.data, true],
+    ['REP STOSB', 'f3aa', 1, 0, 0, true],
+  ];
+  it.each(DATA)('data breakpoint: %s', (_name, code, kind, length, offset, hit) => {
+    b.enter('long');
+    const p = b.cpu.processor;
+    b.cpu.state.set64(STATE.dr + 8, BigInt(AT.data + offset));
+    p.setGpr(6, 0x400n | 4n | (BigInt(kind) << 20n) | (BigInt(length) << 22n));
+    p.setGpr(0, BigInt(AT.data));
+    p.setGpr(7, BigInt(AT.data));
+    p.setGpr(1, 2n);
+    const o = b.run(`0f23fe ${code} 90`); // mov dr7, rsi
+    const size = code.length / 2;
+    expect(o.vector).toBe(hit ? 1 : undefined);
+    if (!hit) return;
+    expect(o.ip).toBe(b.codeAt + 3 + (code === 'f3aa' ? 0 : size));
+    // between iterations RF is set even by a trap (SDM vol. 3, 17.3.1.1)
+    expect(o.flags & RF).toBe(code === 'f3aa' ? RF : 0);
+    expect(dr(b, 6) & 0xfn).toBe(2n);
+  });
+  it('data breakpoint: dropped when the instruction faults, and gone with DR7', () => {
+    b.enter('long');
+    const p = b.cpu.processor;
+    setDr(b, 0, BigInt(AT.data));
+    p.setGpr(6, 0x402n | (3n << 16n));
+    p.setGpr(0, BigInt(AT.data));
+    p.setGpr(3, 0x400n);
+    // mov dr7, rsi; mov dr7, rbx; mov cl, [rax]
+    expect(b.run('0f23fe 0f23fb 8a08').vector).toBeUndefined();
+    expect(dr(b, 6) & 0xfn).toBe(0n);
+  });
+
   it('STI shadow: an interrupt waits for one instruction more (SDM vol. 2, STI)', () => {
     b.enter('long');
     b.interrupts.push(0x40);

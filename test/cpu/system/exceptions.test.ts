@@ -39,6 +39,15 @@ const cr = (cell: number, set: bigint) => (b: BareMetal) => {
   b.cpu.processor.core.flushTlb();
   b.cpu.processor.modeChanged();
 };
+const alignment =
+  (offset: number) =>
+  (b: BareMetal): void => {
+    const p = b.cpu.processor;
+    b.cpu.state.set64(STATE.cr0, b.cpu.state.get64(STATE.cr0) | 0x4_0000n);
+    p.setEflags(0x4_0002);
+    p.modeChanged();
+    p.setGpr(0, BigInt(USER.data + offset));
+  };
 const SMEP = 1n << 20n;
 const SMAP = 1n << 21n;
 const READ_RAX = '8a08'; // mov cl, [rax]
@@ -331,6 +340,61 @@ const CASES: readonly FaultCase[] = [
     error: PF_P,
     cr2: user,
   },
+  // ---- alignment
+  {
+    name: '#AC: read',
+    oracle: 'SDM vol. 3, 6.15 #AC',
+    mode: 'user',
+    code: '8b08',
+    setup: alignment(1),
+    vector: 17,
+    error: 0,
+  },
+  {
+    name: '#AC: write',
+    oracle: 'SDM vol. 3, 6.15 #AC',
+    mode: 'user',
+    code: '668908',
+    setup: alignment(1),
+    vector: 17,
+    error: 0,
+  },
+  {
+    name: '#AC: read-modify-write',
+    oracle: 'SDM vol. 3, 6.15 #AC',
+    mode: 'user',
+    code: 'ff00',
+    setup: alignment(2),
+    vector: 17,
+    error: 0,
+  },
+  {
+    name: '#AC: quadword at 4',
+    oracle: 'SDM vol. 3, 6.15 #AC',
+    mode: 'user',
+    code: '488b08',
+    setup: alignment(4),
+    vector: 17,
+    error: 0,
+  },
+  {
+    name: '#AC: aligned',
+    oracle: 'SDM vol. 3, 6.15 #AC',
+    mode: 'user',
+    code: '8b08cd80',
+    setup: alignment(4),
+    vector: 128,
+    at: 4,
+  },
+  {
+    name: '#AC: byte',
+    oracle: 'SDM vol. 3, 6.15 #AC',
+    mode: 'user',
+    code: '8a08cd80',
+    setup: alignment(1),
+    vector: 128,
+    at: 4,
+  },
   // ---- units
   {
     name: '#NM by TS',
@@ -385,7 +449,7 @@ for (const driver of DRIVERS) {
         expect(o.error).toBe(c.error ?? ([8, 10, 11, 12, 13, 14, 17].includes(c.vector) ? 0 : undefined));
         expect(o.ip - bench.codeAt).toBe(c.at ?? 0);
         expect(o.cs).toBe(before.cs);
-        if (c.name !== 'DIV by zero') expect(o.changed).toEqual([]);
+        if (c.name !== 'DIV by zero' && c.vector !== 0x80) expect(o.changed).toEqual([]);
         expect(o.flags & RF).toBe(isFaultClass(c.vector) ? RF : 0);
         if (c.cr2 !== undefined) expect(o.cr2).toBe(c.cr2);
         if (o.sp !== undefined && before.sp < 2 ** 46) expect(o.sp).toBe(before.sp);
@@ -394,3 +458,20 @@ for (const driver of DRIVERS) {
     }
   });
 }
+
+describe('alignment checks leave the rest of the processor alone', () => {
+  const bench = new BareMetal();
+  it('none in ring 0, nor without CR0.AM', () => {
+    bench.enter('long');
+    bench.cpu.state.set64(STATE.cr0, bench.cpu.state.get64(STATE.cr0) | 0x4_0000n);
+    bench.cpu.processor.setEflags(0x4_0002);
+    bench.cpu.processor.modeChanged();
+    bench.cpu.processor.setGpr(0, BigInt(AT.data + 1));
+    expect(bench.run('8b08').vector).toBeUndefined();
+    bench.enter('user');
+    bench.cpu.processor.setEflags(0x4_0002);
+    bench.cpu.processor.modeChanged();
+    bench.cpu.processor.setGpr(0, BigInt(USER.data + 1));
+    expect(bench.run('8b08 cd80').vector).toBe(0x80);
+  });
+});
