@@ -116,7 +116,7 @@ export class Emulator implements Engine {
     const registers = new ArrayBuffer(cases.length * RESULT_BYTES);
     for (let start = 0; start < cases.length; start += this.#slots) {
       const some = cases.slice(start, start + this.#slots);
-      for (const [slot, c] of some.entries()) this.#bytes.set(codeInPages(c), codeAddress(c, slot));
+      for (const [slot, c] of some.entries()) this.#place(c, slot);
       if (this.cpu.jit !== undefined) this.#translateAll(some);
       for (const [slot, c] of some.entries())
         results.push(this.#one(c, slot, registers, results.length * RESULT_BYTES));
@@ -128,6 +128,14 @@ export class Emulator implements Engine {
       }
     }
     return results;
+  }
+
+  /** What ran before may have had the filling decoded here. */
+  #place(c: CpuCase, slot: number): void {
+    const bytes = codeInPages(c);
+    const at = codeAddress(c, slot);
+    this.#bytes.set(bytes, at);
+    this.cpu.ramWritten(at, bytes.length);
   }
 
   /** Lets the code pages of a case show at CODE_BASE. */

@@ -59,7 +59,9 @@ export function generate(
   const registers = mode === 64 ? 16 : 8;
   const operandSize = operandSizeOf(form);
   const shortAddress = r.percent(/^(jcxz|loop)/.test(row.mnemonic) ? 30 : row.repeats ? 10 : 4);
-  const addressSize = mode === 64 ? (shortAddress ? 4 : 8) : shortAddress ? 2 : 4;
+  // Whether the elements of a masked move wrap at 64 KiB with 16-bit addresses is nowhere written down.
+  const wide = mode === 32 && /^vp?maskmov/.test(row.mnemonic);
+  const addressSize = mode === 64 ? (shortAddress ? 4 : 8) : shortAddress && !wide ? 2 : 4;
   const style = styleOf(row.mnemonic, r);
   const state = new CaseState(r, form, style);
 
