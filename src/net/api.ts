@@ -17,7 +17,7 @@ export interface GuestListener {
 export interface NetApi {
   /**
    * A stream to a TCP port of the guest. It emits `connect` when the guest has accepted; until the guest's network is up it waits.
-   * Errors have a `code`: ECONNREFUSED, ECONNRESET, ETIMEDOUT, ECONNABORTED.
+   * Errors have a `code`: ECONNREFUSED, ECONNRESET, ETIMEDOUT. The end of the machine closes it without an error.
    */
   connect(port: number, guestAddress?: string): GuestStream;
   /** Hands over each connection that the guest opens to this TCP port of the gateway. */

@@ -2,11 +2,10 @@ import { Duplex } from 'node:stream';
 import type { TcpConnection } from './user/tcp/connection.ts';
 import type { ResetReason, TcpPeer } from './user/tcp/peer.ts';
 
-const ERRORS: Record<ResetReason, { readonly code: string; readonly text: string }> = {
+const ERRORS: Record<Exclude<ResetReason, 'closed'>, { readonly code: string; readonly text: string }> = {
   refused: { code: 'ECONNREFUSED', text: 'the guest refused the connection' },
   reset: { code: 'ECONNRESET', text: 'the guest reset the connection' },
   timeout: { code: 'ETIMEDOUT', text: 'the guest does not answer' },
-  closed: { code: 'ECONNABORTED', text: 'the machine has ended' },
 };
 
 /** Events besides those of a stream: `connect`, once the guest has accepted. */
@@ -94,6 +93,11 @@ class StreamPeer implements TcpPeer {
   }
 
   reset(reason: ResetReason): void {
+    // The machine has ended: no reason to bring down a program that does not listen for errors.
+    if (reason === 'closed') {
+      this.#stream.destroy();
+      return;
+    }
     const { code, text } = ERRORS[reason];
     this.#stream.destroy(Object.assign(new Error(`port ${this.#stream.guestPort}: ${text}`), { code }));
   }

@@ -296,6 +296,8 @@ export class GuestTcp {
   #seq: number;
   #una: number;
   #ack = 0;
+  /** Last acknowledgement sent. */
+  #said = 0;
   #window = 0;
   #out: Uint8Array[] = [];
   #ended = false;
@@ -363,6 +365,7 @@ export class GuestTcp {
 
   #segment(flags: number, payload?: Uint8Array, seq = this.#seq): void {
     const isSyn = (flags & SYN) !== 0;
+    this.#said = this.#ack;
     const shift = isSyn || !this.useScale ? 0 : GUEST_SHIFT;
     this.host.tcpSegment(this.remote, {
       sourcePort: this.port,
@@ -487,7 +490,8 @@ export class GuestTcp {
           this.onChange();
         }
       }
-      if (this.state === 'open') this.#segment(ACK);
+      const isSaid = this.#said === this.#ack && offset === 0 && this.#freeWindow > 0;
+      if (this.state === 'open' && !isSaid) this.#segment(ACK);
     } else if (offset !== 0) this.#segment(ACK);
     this.#push();
     if (this.peerEnded && this.finAcked) this.#close();
