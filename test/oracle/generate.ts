@@ -58,10 +58,10 @@ export function generate(
   const { mode, encoding, row } = form;
   const registers = mode === 64 ? 16 : 8;
   const operandSize = operandSizeOf(form);
-  const shortAddress = r.percent(/^(jcxz|loop)/.test(row.mnemonic) ? 30 : row.repeats ? 10 : 4);
-  // Whether the elements of a masked move wrap at 64 KiB with 16-bit addresses is nowhere written down.
-  const wide = mode === 32 && /^vp?maskmov/.test(row.mnemonic);
-  const addressSize = mode === 64 ? (shortAddress ? 4 : 8) : shortAddress && !wide ? 2 : 4;
+  // Whether the elements of a masked move wrap with short addresses is nowhere written down.
+  const masked = /^v?p?maskmov/.test(row.mnemonic);
+  const shortAddress = !masked && r.percent(/^(jcxz|loop)/.test(row.mnemonic) ? 30 : row.repeats ? 10 : 4);
+  const addressSize = mode === 64 ? (shortAddress ? 4 : 8) : shortAddress ? 2 : 4;
   const style = styleOf(row.mnemonic, r);
   const state = new CaseState(r, form, style);
 
@@ -146,7 +146,9 @@ function isMemory(operand: OperandSpec): boolean {
 /** Pushes an override now and then; returns FS or GS (4, 5) when one of them is in effect. */
 function chooseSegment(form: Form, prefixes: number[]): number {
   if (!r.percent(10)) return -1;
-  const segment = r.percent(75) ? 4 + r.below(2) : r.below(4);
+  let segment = r.percent(75) ? 4 + r.below(2) : r.below(4);
+  // Nor whether a masked store that stores nothing is a write to a code segment.
+  if (segment === 1 && /maskmov/.test(form.row.mnemonic)) segment = 3;
   // 2E and 3E are branch hints on conditional jumps, which change nothing.
   prefixes.push(SEGMENT_PREFIX[segment]!);
   return segment >= 4 || form.mode === 32 ? segment : -1;
