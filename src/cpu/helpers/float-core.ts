@@ -176,7 +176,10 @@ const pack = (name: string, fmt: Format): HelperDefinition => ({
     const final = f.let(i32.add(exponent, carried));
     f.if(i32.geS(final, c32(fmt.least)), () => {
       f.if(i32.gtS(final, c32(fmt.most)), () => {
-        raiseFlags(f, FLAG.overflow | FLAG.inexact);
+        // withheld by an unmasked overflow, a result is inexact only if its digits are (SDM vol. 1, 4.9.1.4)
+        const infinite = i32.and(cell32(SOFT.control), c32(CONTROL.overflowMask));
+        const inexact = i32.or(i32.ne(infinite, c32(0)), i64.ne(fraction, N0));
+        raiseFlags(f, i32.select(inexact, c32(FLAG.overflow | FLAG.inexact), c32(FLAG.overflow)));
         // to infinity unless rounding goes toward zero for this sign
         const inward = i32.or(i32.eq(mode, c32(3)), i32.eq(mode, i32.add(sign, c32(1))));
         f.store32(ZERO, i32.eqz(inward), SOFT.up);
