@@ -24,7 +24,9 @@ function implicitLength(cx: SemanticsContext, words: I32, text: V128): I32 {
 }
 /** Magnitude of a register, at most the number of elements. */
 function explicitLength(cx: SemanticsContext, words: I32, register: number): I32 {
-  const length = cx.f.let(cx.gprS(register, cx.facts.rexW ? 8 : 4));
+  // VEX.W may be set in 32-bit code, where it means nothing
+  const wide = cx.facts.rexW && cx.facts.mode === 64;
+  const length = cx.f.let(cx.gprS(register, wide ? 8 : 4));
   const most: I64 = i64.extendU(i32.shrU(c32(16), words));
   const magnitude = cx.f.let(i64.select(i64.ltS(length, i64.const(0)), i64.sub(i64.const(0), length), length));
   // unsigned, so that the most negative number is the greatest magnitude
