@@ -163,15 +163,12 @@ const MODELS: Readonly<Record<string, readonly string[]>> = {
 export const MODEL_NAMES: readonly string[] = Object.keys(MODELS);
 export const DEFAULT_MODEL = 'x86-64-v2';
 
-/** Features that nobody has implemented yet: no model offers them, and asking for one is refused. */
-const NOT_IMPLEMENTED = new Set(['pku', 'xsaves']);
-
 /** `NAME[,+f][,-f]...` -> the features offered. Throws RangeError with one clear line. */
 export function parseCpu(text: string): ReadonlySet<string> {
   const [name = '', ...changes] = text.split(',');
   const model = MODELS[name];
   if (!model) throw new RangeError(`--cpu ${text}: no CPU model "${name}"; choose one of ${MODEL_NAMES.join(', ')}`);
-  const features = new Set(model.filter((f) => !NOT_IMPLEMENTED.has(f)));
+  const features = new Set(model);
   for (const change of changes) {
     const feature = change.slice(1);
     if (!/^[+-]/.test(change) || !(feature in FEATURE_BITS)) {
@@ -180,8 +177,6 @@ export function parseCpu(text: string): ReadonlySet<string> {
       );
     }
     if (change.startsWith('-')) features.delete(feature);
-    else if (NOT_IMPLEMENTED.has(feature))
-      throw new RangeError(`--cpu ${text}: feature "${feature}" is not implemented`);
     else features.add(feature);
   }
   return features;

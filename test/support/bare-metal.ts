@@ -87,10 +87,9 @@ export class BareMetal {
   #start: bigint[] = [];
   #nextTable: number = AT.tables;
 
-  /** `extra`: features that no CPU model offers yet. */
-  constructor(driver: Driver = 'interpreter', cpuName = 'max', extra: readonly string[] = []) {
+  constructor(driver: Driver = 'interpreter', cpuName = 'max') {
     this.driver = driver;
-    const features = new Set([...parseCpu(cpuName), ...extra]);
+    const features = parseCpu(cpuName);
     const ram = new WebAssembly.Memory({ initial: RAM_SIZE / 65536 });
     this.ram = new Uint8Array(ram.buffer);
     this.view = new DataView(ram.buffer);

@@ -15,7 +15,7 @@ const FSGSBASE = 0x1_0000n;
 const NON_CANONICAL = 1n << 47n;
 
 describe.each(DRIVERS)('control registers and MSRs, %s', (driver) => {
-  const b = new BareMetal(driver, 'max', ['pku', 'xsaves']);
+  const b = new BareMetal(driver);
   const p = b.cpu.processor;
   const { state } = b.cpu;
   const write = (code: string, value: bigint, mode: Mode = 'long', setup?: () => void): Outcome => {
