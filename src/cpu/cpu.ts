@@ -14,7 +14,7 @@ import { StateMemory } from './state-memory.ts';
 import { updateUnits } from './system/control.ts';
 import { breakpointsAt, DR6, noteDebug } from './system/debug.ts';
 import { deliver, type Interruption, isDoubleFault } from './system/interrupts.ts';
-import { ModelSpecificRegisters, type MsrDevices } from './system/msr.ts';
+import { initialMsrs, ModelSpecificRegisters, type MsrDevices } from './system/msr.ts';
 import { OPERATIONS, type SystemContext } from './system/operations.ts';
 import { EFLAGS, type GuestFault, isFault, Processor, SEG } from './system/processor.ts';
 
@@ -199,6 +199,7 @@ export class Cpu {
     p.setSegment(SEG.tr, 0, 0n, 0xffff, 0x8b);
     p.setEflags(2);
     state.set32(STATE.nmiBlocked, 0);
+    this.msr.state = initialMsrs();
     state.set32(STATE.pkru, 0);
     state.set32(STATE.watching, 0);
     state.set32(STATE.watchHits, 0);

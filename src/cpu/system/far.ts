@@ -2,7 +2,14 @@ import { STATE, VECTOR } from '../state.ts';
 import { stackFromTss } from './interrupts.ts';
 import { checkInterruptStack, pushFrame32 } from './interrupts32.ts';
 import { ATTRIBUTE, dplOf, EFLAGS, GPR, type GuestFault, isFault, type Processor, SEG } from './processor.ts';
-import { checkCodeSegment, type Descriptor, fetchDescriptor, markAccessed, setCodeSegment } from './segments.ts';
+import {
+  checkCodeSegment,
+  type Descriptor,
+  fetchDescriptor,
+  fetchUpperHalf,
+  markAccessed,
+  setCodeSegment,
+} from './segments.ts';
 
 const gp = (error: number): GuestFault => ({ vector: VECTOR.gp, error: error & 0xfffc });
 
@@ -89,7 +96,7 @@ function resolve(p: Processor, selector: number, offset: bigint): FarTarget | Gu
   if (!(d.attributes & ATTRIBUTE.present)) return { vector: VECTOR.np, error: selector & 0xfffc };
   let high = 0n;
   if (p.longMode) {
-    const upper = p.readSystem(d.at + 8n, 8);
+    const upper = fetchUpperHalf(p, selector, d);
     if (isFault(upper)) return upper;
     // the type field of the upper half must be 0
     if ((upper >> 40n) & 0x1fn) return gp(selector);
@@ -356,7 +363,7 @@ export function loadSystemSegment(
   if (!(d.attributes & ATTRIBUTE.present)) return { vector: VECTOR.np, error: selector & 0xfffc };
   let base = d.base;
   if (p.longMode) {
-    const upper = p.readSystem(d.at + 8n, 8);
+    const upper = fetchUpperHalf(p, selector, d);
     if (isFault(upper)) return upper;
     base |= (upper & 0xffff_ffffn) << 32n;
     if (!p.canonical(base)) return gp(selector);

@@ -173,7 +173,8 @@ export class ModelSpecificRegisters {
       case MSR.sysenterEip:
         return canonical(STATE.sysenterEip);
       case MSR.mcgStatus:
-        this.state.mcgStatus = value & 7n;
+        if (value & ~7n) return GP;
+        this.state.mcgStatus = value;
         return undefined;
       case MSR.miscEnable:
         this.state.miscEnable = value;

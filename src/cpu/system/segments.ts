@@ -44,10 +44,11 @@ export function fetchDescriptor(
   const raw = p.readSystem(at, 8);
   return isFault(raw) ? raw : parseDescriptor(raw, at);
 }
-/** The upper half of a 16-byte system descriptor's base (long mode). */
-export function fetchBaseHigh(p: Processor, d: Descriptor): bigint | GuestFault {
-  const high = p.readSystem(d.at + 8n, 8);
-  return isFault(high) ? high : (high & 0xffff_ffffn) << 32n;
+/** The upper half of a 16-byte system descriptor (long mode); #GP(selector) beyond the table. */
+export function fetchUpperHalf(p: Processor, selector: number, d: Descriptor): bigint | GuestFault {
+  const limit = selector & 4 ? p.limit(SEG.ldtr) : p.state.get32(STATE.gdtrLimit);
+  if ((selector & 0xfff8) + 15 > limit) return gp(selector);
+  return p.readSystem(d.at + 8n, 8);
 }
 /** Sets the accessed bit in memory when it is clear. */
 export function markAccessed(p: Processor, d: Descriptor): GuestFault | undefined {

@@ -119,6 +119,7 @@ describe.each(DRIVERS)('control registers and MSRs, %s', (driver) => {
     ['IA32_MTRRCAP, read-only', 0xfe, 0n],
     ['IA32_XSS, none offered', 0xda0, 1n],
     ['IA32_MC0_CTL, no bank', 0x400, 0n],
+    ['IA32_MCG_STATUS, reserved', 0x17a, 8n],
   ] as const)('WRMSR #GP(0): %s', (_name, index, value) => {
     expect(refused(wrmsr(index, value))).toEqual(GP0);
   });

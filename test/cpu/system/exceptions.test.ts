@@ -15,6 +15,8 @@ interface FaultCase {
   readonly cr2?: bigint;
   /** Offset of the saved instruction pointer from the start of the code; 0 for a fault at the first instruction. */
   readonly at?: number;
+  /** General registers that the code before it changes. */
+  readonly changes?: readonly number[];
   readonly after?: (b: BareMetal, o: Outcome) => void;
 }
 const RF = 0x1_0000;
@@ -60,7 +62,15 @@ const PF_R = 8;
 const PF_I = 16;
 
 const CASES: readonly FaultCase[] = [
-  { name: 'DIV by zero', oracle: 'SDM vol. 3, 6.15 #DE', mode: 'long', code: '31c9f7f1', vector: 0, at: 2 },
+  {
+    name: 'DIV by zero',
+    oracle: 'SDM vol. 3, 6.15 #DE',
+    mode: 'long',
+    code: '31c9f7f1',
+    vector: 0,
+    at: 2,
+    changes: [1],
+  },
   {
     name: 'DIV overflow',
     oracle: 'SDM vol. 2 DIV',
@@ -395,6 +405,56 @@ const CASES: readonly FaultCase[] = [
     vector: 128,
     at: 4,
   },
+  // ---- 32-bit mode
+  {
+    name: '#BR: BOUND',
+    oracle: 'SDM vol. 3, 6.15 #BR',
+    mode: 'protected',
+    code: '6201', // bound eax, [ecx]
+    setup: all(gpr(0, 5n), gpr(1, BigInt(AT.data)), (b) => b.set64(AT.data, 0x4_0000_0000n)),
+    vector: 5,
+  },
+  {
+    name: '#OF: INTO, a trap',
+    oracle: 'SDM vol. 3, 6.15 #OF',
+    mode: 'protected',
+    code: '04 7f ce', // add al, 7fh; into
+    setup: gpr(0, 1n),
+    vector: 4,
+    at: 3,
+    changes: [0],
+  },
+  { name: 'INTO is not in 64-bit mode', oracle: 'SDM vol. 2 INTO', mode: 'long', code: 'ce', vector: 6 },
+  {
+    name: '#PF in 32-bit paging',
+    oracle: 'SDM vol. 3, 4.7',
+    mode: 'paged',
+    code: WRITE_RAX,
+    setup: gpr(0, 0x123_4567n),
+    vector: 14,
+    error: PF_W,
+    cr2: 0x123_4567n,
+  },
+  {
+    name: '#XM: unmasked division by zero',
+    oracle: 'SDM vol. 3, 6.15 #XM',
+    mode: 'user',
+    code: '0fae10 0f57c0 0f5ec0', // ldmxcsr [rax]; xorps xmm0, xmm0; divps xmm0, xmm0
+    setup: all(gpr(0, user), (b) => b.set32(AT.userData, 0x1f00)),
+    vector: 19,
+    at: 6,
+  },
+  {
+    name: '#MF: a pending x87 exception at the next waiting instruction',
+    oracle: 'SDM vol. 3, 6.15 #MF',
+    mode: 'user',
+    code: '9b',
+    setup: (b) => {
+      b.cpu.state.set32(STATE.fpuControl, 0x37e);
+      b.cpu.state.set32(STATE.fpuStatus, 0x8081); // IE, ES, B
+    },
+    vector: 16,
+  },
   // ---- units
   {
     name: '#NM by TS',
@@ -449,7 +509,7 @@ for (const driver of DRIVERS) {
         expect(o.error).toBe(c.error ?? ([8, 10, 11, 12, 13, 14, 17].includes(c.vector) ? 0 : undefined));
         expect(o.ip - bench.codeAt).toBe(c.at ?? 0);
         expect(o.cs).toBe(before.cs);
-        if (c.name !== 'DIV by zero' && c.vector !== 0x80) expect(o.changed).toEqual([]);
+        if (c.vector !== 0x80) expect(o.changed).toEqual(c.changes ?? []);
         expect(o.flags & RF).toBe(isFaultClass(c.vector) ? RF : 0);
         if (c.cr2 !== undefined) expect(o.cr2).toBe(c.cr2);
         if (o.sp !== undefined && before.sp < 2 ** 46) expect(o.sp).toBe(before.sp);

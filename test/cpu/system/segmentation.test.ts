@@ -324,6 +324,14 @@ describe.each(DRIVERS)('transfers between modes and privileges, %s', (driver) =>
       ['LLDT', '0f00d0', GDT.ldt, () => {}, undefined, undefined],
       ['LLDT of a task segment', '0f00d0', GDT.tss, () => {}, 13, GDT.tss],
       ['LLDT null', '0f00d0', 0, () => {}, undefined, undefined],
+      [
+        'LLDT, upper half beyond the GDT',
+        '0f00d0',
+        GDT.ldt,
+        (x) => x.cpu.state.set32(STATE.gdtrLimit, GDT.ldt + 7),
+        13,
+        GDT.ldt,
+      ],
     ];
     for (const [name, code, selector, setup, vector, error] of cases) {
       b.enter('long');
