@@ -48,7 +48,13 @@ bench.add('builder: add, shift, store of locals', () => {
 bench.add('translator: regions of 100 instructions (add, mov, load, cmp)', () => {
   const m = new ModuleBuilder();
   for (let n = 0; n < COUNT / 100; n++) {
-    translateRegion(m, `r${n}`, { blocks, entries: [0], pages: new Map([[0, 0]]) }, mode, importHelper);
+    translateRegion(
+      m,
+      `r${n}`,
+      { blocks, entries: [0], continuations: [], pages: new Map([[0, 0]]) },
+      mode,
+      importHelper,
+    );
   }
   m.encode();
 });

@@ -54,6 +54,8 @@ export interface RegionFrame {
   knownFlags: number | undefined;
   /** Registers whose upper half is known to be zero at this point. */
   readonly zeroExtended: Set<number>;
+  /** Offsets that the region's calls come back to. */
+  readonly continuations: readonly number[];
   /** Goes to a block of the region, or out, at an offset from `base`. */
   branchTo(offset: number): void;
 }
@@ -294,6 +296,15 @@ export class TranslatorContext extends Driver {
     } else this.f.if(condition, () => this.#frame.branchTo(target));
   }
   jumpAnywhere(linear: I64): void {
+    if (this.facts.mnemonic === 'ret') {
+      const target = this.f.let(linear);
+      for (const offset of this.#frame.continuations) {
+        this.f.if(i64.eq(target, this.#linear(offset)), () => this.#frame.branchTo(offset));
+      }
+      this.#leaveFor(target);
+    } else this.#leaveFor(linear);
+  }
+  #leaveFor(linear: I64): void {
     this.f.set(this.#frame.ip, linear);
     if (!this.#setsCode) this.f.set(this.#frame.code, i32.const(EXIT.jump));
     this.f.br(this.#frame.leave);

@@ -20,6 +20,8 @@ export interface RegionPlan {
   readonly blocks: readonly Block[];
   /** Offsets where the region can be entered; the first is the one it was asked for. */
   readonly entries: readonly number[];
+  /** Where the region's calls come back to, the most recent found first: a RET looks here before it leaves. */
+  readonly continuations: readonly number[];
   /** RAM page of each linear page the region spans, by page number relative to the entry's. */
   readonly pages: ReadonlyMap<number, number>;
 }
@@ -43,6 +45,8 @@ const PAGE = 4096;
 export const MAX_BLOCKS = 100;
 const MAX_INSTRUCTIONS = 800;
 const MAX_BLOCK_LENGTH = 100;
+/** A RET compares its target with this many places to come back to. */
+const MAX_CONTINUATIONS = 6;
 
 /**
  * Instructions that are left to the interpreter: they end a slice, change modes or mappings, work through JavaScript, or
@@ -149,7 +153,11 @@ export function discover(host: DiscoveryHost, entry: number): RegionPlan | undef
     for (let p = Math.floor(b.offset / PAGE); p * PAGE < b.end; p++) spanned.add(p);
   }
   for (const delta of pages.keys()) if (!spanned.has(delta)) pages.delete(delta);
-  return { blocks, entries: [...entries].filter((e) => starts.has(e)), pages };
+  const continuations = blocks
+    .filter((b) => b.instructions.at(-1)?.d.row.mnemonic === 'call' && starts.has(b.end))
+    .map((b) => b.end)
+    .slice(0, MAX_CONTINUATIONS);
+  return { blocks, entries: [...entries].filter((e) => starts.has(e)), continuations, pages };
 }
 
 const isConditional = (d: DecodedInstruction): boolean =>

@@ -31,7 +31,7 @@ export function layOut(plan: RegionPlan): Layout {
   const positions = new Map(blocks.map((b, i) => [b.offset, i]));
   const edges: (readonly [from: number, to: number])[] = [];
   blocks.forEach((b, from) => {
-    for (const offset of successors(b)) {
+    for (const offset of successors(b, plan)) {
       const to = positions.get(offset);
       if (to !== undefined) edges.push([from, to]);
     }
@@ -102,7 +102,7 @@ function reversePostorder(plan: RegionPlan): Block[] {
       const block = byOffset.get(offset);
       if (!block || seen.has(offset)) return;
       seen.add(offset);
-      stack.push({ block, next: successors(block) });
+      stack.push({ block, next: successors(block, plan) });
     };
     enter(start);
     while (stack.length > 0) {
@@ -120,14 +120,15 @@ function reversePostorder(plan: RegionPlan): Block[] {
 }
 
 /** Offsets control may go to directly; a call's target counts, for it may be the region's own beginning. */
-function successors(b: Block): number[] {
+function successors(b: Block, plan: RegionPlan): number[] {
   if (b.exit === 'fall') return [b.end];
   if (b.exit === 'interpret') return [];
   const last = b.instructions.at(-1)!;
   const target = last.d.operands[0];
+  if (last.d.row.mnemonic === 'ret') return [...plan.continuations];
   const out: number[] = [];
   // the fall-through last in the walk comes first in reverse postorder
   if (target?.kind === 'rel') out.push(last.offset + last.d.length + target.displacement);
-  if (!['jmp', 'call', 'ret'].includes(last.d.row.mnemonic)) out.push(b.end);
+  if (!['jmp', 'call'].includes(last.d.row.mnemonic)) out.push(b.end);
   return out;
 }

@@ -60,6 +60,7 @@ export function translateRegion(
     tlbWrite: mode.tlbWrite,
     knownFlags: undefined,
     zeroExtended: new Set(),
+    continuations: plan.continuations,
     branchTo: () => {},
   };
   const { blocks, positions, paths, root } = layOut(plan);
