@@ -187,7 +187,9 @@ function checkConfig(config: UserNetConfig): void {
 export function parseForward(text: string, config: UserNetConfig): ForwardRule {
   const match = /^(tcp|udp|):(\[[^\]]*\]|[^:]*):(\d*)-([^:]*):(\d+)$/.exec(text);
   if (!match) {
-    throw new NetError(`hostfwd=${text} is not of the form tcp|udp:[HOSTADDR]:HOSTPORT-[GUESTADDR]:GUESTPORT`);
+    throw new NetError(
+      `net user: hostfwd=${text} is not of the form tcp|udp:[HOSTADDR]:HOSTPORT-[GUESTADDR]:GUESTPORT`,
+    );
   }
   const [, protocol, hostText = '', hostPortText = '', guestText = '', guestPortText = ''] = match;
   const hostAddress = hostText === '' ? '127.0.0.1' : hostText.replace(/^\[(.*)\]$/, '$1');
@@ -199,15 +201,17 @@ export function parseForward(text: string, config: UserNetConfig): ForwardRule {
   }
   const hostPort = hostPortText === '' ? -1 : Number(hostPortText);
   if (hostPort < 0 || hostPort > 65535) {
-    throw new NetError(`hostfwd=${text}: the host's port "${hostPortText}" is not a number from 0 to 65535`);
+    throw new NetError(`net user: hostfwd=${text}: the host's port "${hostPortText}" is not a number from 0 to 65535`);
   }
   const guestPort = Number(guestPortText);
   if (guestPort < 1 || guestPort > 65535) {
-    throw new NetError(`hostfwd=${text}: the guest's port "${guestPortText}" is not a number from 1 to 65535`);
+    throw new NetError(
+      `net user: hostfwd=${text}: the guest's port "${guestPortText}" is not a number from 1 to 65535`,
+    );
   }
   const guest = guestText === '' ? config.firstGuest : parseIpv4(guestText);
   if (guest === undefined || !isGuestAddress(config, guest)) {
-    throw new NetError(`hostfwd=${text}: ${guestText} is not an address a guest of this subnet can have`);
+    throw new NetError(`net user: hostfwd=${text}: ${guestText} is not an address a guest of this subnet can have`);
   }
   return {
     protocol: protocol === 'udp' ? 'udp' : 'tcp',

@@ -41,7 +41,8 @@ async function forwardTcp(net: UserNet, rule: ForwardRule): Promise<Forward> {
     else peer.start(connection);
   });
   await new Promise<void>((resolve, reject) => {
-    const onError = (error: Error): void => reject(bindError('hostfwd', rule.hostAddress, rule.hostPort, error));
+    const onError = (error: Error): void =>
+      reject(bindError('net user: hostfwd', rule.hostAddress, rule.hostPort, error));
     server.once('error', onError);
     server.listen({ host: rule.hostAddress, port: rule.hostPort, backlog: BACKLOG }, () => {
       server.off('error', onError);
@@ -62,7 +63,8 @@ async function forwardUdp(net: UserNet, rule: ForwardRule): Promise<Forward> {
   const guest = { address: parseIpv4(rule.guestAddress)!, port: rule.guestPort };
   const socket = createSocket({ type: isIPv4(rule.hostAddress) ? 'udp4' : 'udp6' });
   await new Promise<void>((resolve, reject) => {
-    const onError = (error: Error): void => reject(bindError('hostfwd', rule.hostAddress, rule.hostPort, error));
+    const onError = (error: Error): void =>
+      reject(bindError('net user: hostfwd', rule.hostAddress, rule.hostPort, error));
     socket.once('error', onError);
     socket.bind({ address: rule.hostAddress, port: rule.hostPort, exclusive: true }, () => {
       socket.off('error', onError);
