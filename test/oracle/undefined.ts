@@ -75,6 +75,8 @@ export function hasUndefinedFlags(mnemonic: string): boolean {
 
 /** Flags that have no defined value after this case ran to its end. */
 function undefinedFlags(form: Form, test: CpuCase): number {
+  // With an unmasked #IA the SDM (FCOMI) leaves the flags as they were, AMD sets them.
+  if (/^fu?comip?$/.test(form.row.mnemonic) && test.fx !== undefined && (test.fx[0]! & 1) === 0) return ALL;
   const rule = FLAGS_OF.get(form.row.mnemonic);
   if (rule === undefined) return 0;
   const bits = operandBits(form);
