@@ -382,6 +382,8 @@ export class Cpu {
   #decode(): GuestFault | undefined {
     const { state, processor: p } = this;
     const ip = state.i64[STATE.ip >> 3]!;
+    // the limit of CS, for code that is decoded now (docs/system.md)
+    if (!p.code64 && ip - p.base(SEG.cs) > BigInt(p.limit(SEG.cs))) return { vector: VECTOR.gp, error: 0 };
     const page = this.#core.fetchPage(ip);
     // instruction bytes outside RAM read as ones, which is no instruction
     if (page < 0) return p.takeFault() ?? { vector: VECTOR.ud };

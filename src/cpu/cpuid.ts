@@ -43,8 +43,20 @@ const xsaveSize = (mask: bigint, compacted: boolean): number => {
   return size;
 };
 
-/** CPUID (SDM vol. 2): exactly what is implemented. An unknown leaf answers as the highest basic one does: zeros. */
-export function cpuid(leaf: number, subleaf: number, options: CpuidOptions, state: CpuidState): CpuidResult {
+const HIGHEST_BASIC = 0x16;
+const HIGHEST_EXTENDED = 0x8000_0008;
+/** Leaves that hypervisors define; none is offered, and they read as zero. */
+const HYPERVISOR = { first: 0x4000_0000, last: 0x4fff_ffff } as const;
+/** A leaf beyond the highest of its range answers as the highest basic one (SDM vol. 2, CPUID). */
+function effectiveLeaf(leaf: number): number {
+  if (leaf >= HYPERVISOR.first && leaf <= HYPERVISOR.last) return leaf;
+  const known = leaf <= HIGHEST_BASIC || (leaf >= 0x8000_0000 && leaf <= HIGHEST_EXTENDED);
+  return known ? leaf : HIGHEST_BASIC;
+}
+
+/** CPUID (SDM vol. 2): exactly what is implemented. */
+export function cpuid(requested: number, subleaf: number, options: CpuidOptions, state: CpuidState): CpuidResult {
+  const leaf = effectiveLeaf(requested);
   const { features } = options;
   const result: CpuidResult = { eax: 0, ebx: 0, ecx: 0, edx: 0 };
   for (const name of features) {
@@ -55,7 +67,7 @@ export function cpuid(leaf: number, subleaf: number, options: CpuidOptions, stat
   }
   switch (leaf) {
     case 0:
-      result.eax = 0x16;
+      result.eax = HIGHEST_BASIC;
       result.ebx = le32(VENDOR, 0);
       result.edx = le32(VENDOR, 4);
       result.ecx = le32(VENDOR, 8);
@@ -121,7 +133,7 @@ export function cpuid(leaf: number, subleaf: number, options: CpuidOptions, stat
       result.ecx = 100;
       break;
     case 0x8000_0000:
-      result.eax = 0x8000_0008;
+      result.eax = HIGHEST_EXTENDED;
       break;
     case 0x8000_0002:
     case 0x8000_0003:

@@ -367,3 +367,28 @@ describe.each(DRIVERS)('transfers between modes and privileges, %s', (driver) =>
     expect([o.vector, o.error, o.cr2, o.ip]).toEqual([14, 0, BigInt(AT.tss + 0x1000), b.codeAt]);
   });
 });
+
+describe('translated code and segments', () => {
+  const b = new BareMetal('translator');
+  const p = b.cpu.processor;
+  const entries = (): number => b.cpu.counter('regionEntries');
+  it.each(['user', 'compat', 'protected'] as const)('is used in %s mode, where segments are flat', (mode) => {
+    b.enter(mode);
+    p.setGpr(0, BigInt(mode === 'protected' ? AT.data : USER.data));
+    p.setGpr(1, 0n);
+    const before = entries();
+    // mov [eax], ecx; a block the translator may enter
+    const o = b.run(`8908 8b10 ${mode === 'protected' ? '' : 'cd80'}`);
+    expect(o.vector).toBe(mode === 'protected' ? undefined : 0x80);
+    expect(entries()).toBeGreaterThan(before);
+  });
+  it('made for a flat segment, it is not used when the segment has a limit', () => {
+    b.enter('protected');
+    p.setGpr(0, BigInt(AT.data));
+    expect(b.run('8908 8b10').vector).toBeUndefined();
+    p.setSegment(SEG.ds, GDT.data, 0n, 0xfff, BYTES);
+    b.cpu.ip = BigInt(b.codeAt);
+    const o = b.resume();
+    expect([o.vector, o.ip]).toEqual([13, b.codeAt]);
+  });
+});

@@ -163,6 +163,17 @@ describe.each(DRIVERS)('system calls, flags and long-mode transitions, %s', (dri
       expect(p.eflags & 0x4300).toBe(expected);
     }
   });
+  it('CPUID: a leaf that is not there answers as the highest basic one (SDM vol. 2)', () => {
+    const leaf = (eax: bigint): readonly bigint[] => {
+      b.enter('long');
+      p.setGpr(0, eax);
+      p.setGpr(1, 0n);
+      return b.run('0fa2').gpr.slice(0, 4);
+    };
+    const highest = leaf(leaf(0n)[0]!);
+    for (const eax of [0x17n, 0x100n, 0x3fff_ffffn, 0x8000_0009n, 0xffff_ffffn]) expect(leaf(eax)).toEqual(highest);
+    expect(leaf(0x4000_0000n)).toEqual([0n, 0n, 0n, 0n]);
+  });
   it('CPUID says what control registers enable (SDM vol. 2)', () => {
     b.enter('long');
     p.setGpr(0, 1n);
