@@ -6,7 +6,10 @@ import { FLOAT_CORE_HELPERS } from './float-core.ts';
 import { STRING_COMPARISON_HELPERS } from './sse42.ts';
 import { HELPERS as STRING } from './string.ts';
 import { VECTOR_HELPERS } from './vector.ts';
-import { X87_HELPERS } from './x87.ts';
+import { X87_ARITH_HELPERS } from './x87-arith.ts';
+import { X87_CORE_HELPERS } from './x87-core.ts';
+import { X87_MOVE_HELPERS } from './x87-move.ts';
+import { X87_STORE_HELPERS } from './x87-store.ts';
 import { XSAVE_HELPERS } from './xsave.ts';
 
 /** Helpers of the instruction set, compiled into the core. */
@@ -19,5 +22,8 @@ export const SEMANTIC_HELPERS: readonly HelperDefinition[] = [
   ...CRYPTO_HELPERS,
   ...STRING_COMPARISON_HELPERS,
   ...XSAVE_HELPERS,
-  ...X87_HELPERS,
+  ...X87_CORE_HELPERS,
+  ...X87_ARITH_HELPERS,
+  ...X87_MOVE_HELPERS,
+  ...X87_STORE_HELPERS,
 ];

@@ -22,6 +22,7 @@ import * as sse42 from './sse42.ts';
 import * as string from './string.ts';
 import * as system from './system.ts';
 import * as undefinedCode from './undefined.ts';
+import * as x87 from './x87.ts';
 import * as x87Control from './x87-control.ts';
 import * as x87Move from './x87-move.ts';
 import * as xsave from './xsave.ts';
@@ -42,6 +43,7 @@ const MODULES: readonly Readonly<Record<string, Semantics>>[] = [
   string,
   system,
   undefinedCode,
+  x87,
   x87Control,
   xsave,
   x87Move,

@@ -1,31 +1,12 @@
-/** x87 loads and stack management that cannot raise numeric exceptions (SDM vol. 2). */
-import { type I32, i32, i64 } from '../../wasm/expr.ts';
+/** x87 stack management, which raises no numeric exceptions (SDM vol. 2). */
+import { type I32, i32 } from '../../wasm/expr.ts';
 import { STATE } from '../state.ts';
 import type { Semantics, SemanticsContext } from './context.ts';
 import { quiet, waiting } from './x87-state.ts';
 
-const BIAS = 0x3fff;
 const C1 = 0x200;
 const clearC1 = (cx: SemanticsContext): void =>
   cx.setState32(STATE.fpuStatus, i32.and(cx.state32(STATE.fpuStatus), i32.const(~C1)));
-
-/** An integer of 2, 4 or 8 bytes: always exact. */
-export const fild: Semantics = waiting((cx) => {
-  const { f } = cx;
-  const value = f.let(cx.readS(0));
-  const negative = f.let(i64.ltS(value, i64.const(0)));
-  const size = f.let(i64.select(negative, i64.sub(i64.const(0), value), value));
-  const shift = f.let(i64.clz(size));
-  const exponent = i32.sub(i32.const(BIAS + 63), i32.wrap(shift));
-  const signed = i32.or(exponent, i32.shl(negative, i32.const(15)));
-  // zero: the shift count wraps, the mantissa stays 0
-  const field = i32.select(i64.eqz(size), i32.const(0), signed);
-  f.callVoid(cx.helper('x87Push'), [field, i64.shl(size, shift)]);
-});
-const constant = (exponent: number, mantissa: bigint): Semantics =>
-  waiting((cx) => cx.f.callVoid(cx.helper('x87Push'), [i32.const(exponent), i64.const(mantissa)]));
-export const fld1: Semantics = constant(BIAS, 1n << 63n);
-export const fldz: Semantics = constant(0, 0n);
 
 const moveTop = (by: number): Semantics =>
   waiting((cx) => {
