@@ -4,6 +4,7 @@ import type { Neighbour } from '../neighbours.ts';
 import { ETHERTYPE_IPV4, IP, L4, MTU, PROTOCOL_TCP, pseudoSum, put16, put32, putEthernet, putIpv4 } from '../wire.ts';
 import type { TcpEndpoint } from './endpoint.ts';
 import type { ConnectFailure, ResetReason, TcpPeer } from './peer.ts';
+import { RoundTrip } from './round-trip.ts';
 import { ahead, Flag, type Segment, TCP_HEADER } from './segment.ts';
 import { SendQueue } from './send-queue.ts';
 
@@ -16,10 +17,6 @@ const MAX_IP_PACKET = 65535;
 const HEADERS = L4 + TCP_HEADER;
 const CHECKSUM_OFFSET = 16;
 
-const INITIAL_RTO_MS = 1000;
-/** A guest may be busy or starved for a while; retransmitting to it sooner only adds to that. */
-const MIN_RTO_MS = 500;
-const MAX_RTO_MS = 60_000;
 /** About 13 minutes. */
 const MAX_RETRIES = 18;
 const SYN_INTERVAL_MS = 250;
@@ -93,14 +90,7 @@ export class TcpConnection {
   /** End of what was sent when a loss was noticed; acknowledgements below it mean another loss. */
   #recover: number;
   #retries = 0;
-  /** Timeout as measured, and as it is after having been doubled for each retransmission. */
-  #baseRto = INITIAL_RTO_MS;
-  #rto = INITIAL_RTO_MS;
-  #srtt = 0;
-  #rttvar = 0;
-  /** A segment being timed: the sequence number that acknowledges it, and when it was sent; 0 if none. */
-  #timedSeq = 0;
-  #timedAt = 0;
+  readonly #roundTrip = new RoundTrip();
 
   // From the guest.
   #rcvNxt = 0;
@@ -333,12 +323,12 @@ export class TcpConnection {
     if (ahead(ack, this.#nxt) > 0) this.#nxt = ack;
     this.#duplicates = 0;
     this.#retries = 0;
-    this.#rto = this.#baseRto;
     this.#isRecovering = false;
-    if (this.#timedAt !== 0 && ahead(ack, this.#timedSeq) >= 0) this.#sampleRtt(this.#tcp.now() - this.#timedAt);
+    const now = this.#tcp.now();
+    this.#roundTrip.acknowledged(ack, now);
     if (ahead(this.#recover, ack) > 0) this.#resendFirst();
     else this.#recover = ack;
-    this.deadline = this.#max === ack ? Number.POSITIVE_INFINITY : this.#tcp.now() + this.#rto;
+    this.deadline = this.#max === ack ? Number.POSITIVE_INFINITY : now + this.#roundTrip.timeout;
     if (this.#isPaused && this.#queue.cost <= this.#tcp.share / 2) {
       this.#isPaused = false;
       this.#peer.resume();
@@ -355,20 +345,6 @@ export class TcpConnection {
     this.#windowSeq = segment.seq;
     this.#windowAck = segment.ack;
     if (window > this.#maxWindow) this.#maxWindow = window;
-  }
-
-  /** RFC 6298, 2. */
-  #sampleRtt(ms: number): void {
-    this.#timedAt = 0;
-    if (this.#srtt === 0) {
-      this.#srtt = ms;
-      this.#rttvar = ms / 2;
-    } else {
-      this.#rttvar += (Math.abs(this.#srtt - ms) - this.#rttvar) / 4;
-      this.#srtt += (ms - this.#srtt) / 8;
-    }
-    this.#baseRto = Math.min(MAX_RTO_MS, Math.max(MIN_RTO_MS, this.#srtt + 4 * this.#rttvar));
-    this.#rto = this.#baseRto;
   }
 
   /** What `seq` carries beyond its first `skip` units, which were here before. */
@@ -491,13 +467,9 @@ export class TcpConnection {
     this.#ackNow = false;
     const units = length + (extraFlags & Flag.fin);
     if (units === 0 || seq !== this.#nxt) return true;
-    const now = tcp.now();
     this.#nxt = (seq + units) | 0;
     if (ahead(this.#nxt, this.#max) > 0) {
-      if (this.#timedAt === 0) {
-        this.#timedAt = now;
-        this.#timedSeq = this.#nxt;
-      }
+      this.#roundTrip.sent(this.#nxt, tcp.now());
       this.#max = this.#nxt;
     }
     this.#startTimer();
@@ -563,7 +535,7 @@ export class TcpConnection {
 
   #startTimer(): void {
     if (this.deadline !== Number.POSITIVE_INFINITY) return;
-    this.deadline = this.#tcp.now() + this.#rto;
+    this.deadline = this.#tcp.now() + this.#roundTrip.timeout;
     this.#tcp.time(this);
   }
 
@@ -588,8 +560,7 @@ export class TcpConnection {
       this.kill('timeout');
       return;
     }
-    this.#rto = Math.min(MAX_RTO_MS, this.#rto * 2);
-    this.#timedAt = 0;
+    this.#roundTrip.double();
     this.#nxt = this.#una;
     if (this.#window === 0) this.#probeWindow();
     else {
@@ -611,12 +582,12 @@ export class TcpConnection {
     else if (this.#finQueued) this.#sendFin(0);
     // It may well be refused: what comes next starts with it again.
     this.#nxt = this.#una;
-    this.#timedAt = 0;
+    this.#roundTrip.forget();
   }
 
   /** Sends the first unacknowledged segment again. */
   #resendFirst(): void {
-    this.#timedAt = 0;
+    this.#roundTrip.forget();
     const length = Math.min(this.#mss, this.#queue.length);
     if (length > 0) this.#sendSegment(this.#una, length, 0);
   }
