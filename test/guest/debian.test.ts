@@ -90,8 +90,9 @@ describe.skipIf(MISSING !== undefined)(`Debian${MISSING === undefined ? '' : ` (
   }
   shellTest('cloud kernel with memory above 4 GiB', 'cloud', { memory: '4G' });
 
+  // this kernel warns of MSI without an APIC, on any machine
   test('without ACPI the machine halts at the end', { timeout: BOOT_LIMIT + 8 * COMMAND_LIMIT }, async () => {
-    await using machine = await boot(await debian('cloud', { cmdline: `${SHELL} acpi=off` }));
+    await using machine = await boot(await debian('cloud', { cmdline: `${SHELL} acpi=off pci=nomsi` }));
     await checkShell(machine);
     expect((await machine.run()).kind).toBe('halted');
   });
@@ -129,7 +130,7 @@ describe.skipIf(MISSING !== undefined)(`Debian${MISSING === undefined ? '' : ` (
       memory: '64M',
       engine: ENGINE,
       timeoutMs: 1000 * SECOND,
-      exitOn: /Pass complete, no errors/,
+      exitOn: /Pass: +1 +Errors: 0/,
     });
     expect((await machine.run()).kind).toBe('matched');
   });
