@@ -8,6 +8,7 @@ import { HELPERS as STRING } from './string.ts';
 import { VECTOR_HELPERS } from './vector.ts';
 import { X87_ARITH_HELPERS } from './x87-arith.ts';
 import { X87_CORE_HELPERS } from './x87-core.ts';
+import { X87_FUNCTION_HELPERS } from './x87-function.ts';
 import { X87_MOVE_HELPERS } from './x87-move.ts';
 import { X87_STORE_HELPERS } from './x87-store.ts';
 import { XSAVE_HELPERS } from './xsave.ts';
@@ -24,6 +25,7 @@ export const SEMANTIC_HELPERS: readonly HelperDefinition[] = [
   ...XSAVE_HELPERS,
   ...X87_CORE_HELPERS,
   ...X87_ARITH_HELPERS,
+  ...X87_FUNCTION_HELPERS,
   ...X87_MOVE_HELPERS,
   ...X87_STORE_HELPERS,
 ];

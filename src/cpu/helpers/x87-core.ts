@@ -176,8 +176,10 @@ const x87Push: HelperDefinition = {
   results: [],
   build(f, h) {
     const full = f.let(i32.eqz(isEmpty(c32(7))));
-    const flags = i32.select(full, c32(STACK_FAULT), f.param('i32', 2));
-    f.if(f.call('i32', h('x87Finish'), [flags, full]), () => {
+    const flags = f.let(i32.select(full, c32(STACK_FAULT), f.param('i32', 2)));
+    // a denormal number is pushed even where that is unmasked
+    f.drop(f.call('i32', h('x87Finish'), [flags, full]));
+    f.if(i32.or(isMasked(FLAG.invalid), i32.eqz(i32.and(flags, c32(FLAG.invalid)))), () => {
       const top = f.let(i32.select(full, c32(INDEFINITE.top), f.param('i32', 0)));
       push(f, top, i64.select(full, c64(INDEFINITE.mantissa), f.param('i64', 1)));
     });
@@ -291,7 +293,14 @@ const x87Round: HelperDefinition = {
     f.if(i32.gtS(final, c32(BIAS)), () => {
       raiseFlags(f, FLAG.overflow);
       f.if(i32.eqz(isMasked(FLAG.overflow)), () => {
-        store(i32.and(i32.sub(final, c32(WRAP - BIAS)), c32(0x7fff)), normal);
+        // FSCALE can go beyond even that
+        f.if(i32.gtS(final, c32(WRAP + BIAS)), () => {
+          raiseFlags(f, FLAG.inexact);
+          f.store32(ZERO, c32(1), SOFT.up);
+          setResult80(f, i32.or(signBit, c32(0x7fff)), TOP);
+          f.return();
+        });
+        store(i32.sub(final, c32(WRAP - BIAS)), normal);
         f.return();
       });
       raiseFlags(f, FLAG.inexact);
@@ -304,7 +313,12 @@ const x87Round: HelperDefinition = {
     f.if(i32.ltS(final, c32(LEAST)), () => {
       f.if(i32.eqz(isMasked(FLAG.underflow)), () => {
         raiseFlags(f, FLAG.underflow);
-        store(i32.and(i32.add(final, c32(WRAP + BIAS)), c32(0x7fff)), normal);
+        f.if(i32.ltS(final, c32(LEAST - WRAP)), () => {
+          raiseFlags(f, FLAG.inexact);
+          setResult80(f, signBit, N0);
+          f.return();
+        });
+        store(i32.add(final, c32(WRAP + BIAS)), normal);
         f.return();
       });
       shiftRightSticky(f, high, low, i32.sub(c32(LEAST), e));

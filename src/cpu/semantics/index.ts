@@ -24,6 +24,7 @@ import * as system from './system.ts';
 import * as undefinedCode from './undefined.ts';
 import * as x87 from './x87.ts';
 import * as x87Control from './x87-control.ts';
+import * as x87Environment from './x87-environment.ts';
 import * as x87Move from './x87-move.ts';
 import * as xsave from './xsave.ts';
 
@@ -45,6 +46,7 @@ const MODULES: readonly Readonly<Record<string, Semantics>>[] = [
   undefinedCode,
   x87,
   x87Control,
+  x87Environment,
   xsave,
   x87Move,
 ];

@@ -1,12 +1,11 @@
 /** x87 loads, stores, arithmetic and comparison (SDM vol. 1, chapter 8): the stack faults and numbers are the helpers'. */
 import { ZERO } from '../../wasm/builder.ts';
 import { type I32, type I64, i32, i64 } from '../../wasm/expr.ts';
-import { SOFT } from '../helpers/float-core.ts';
+import { FLAG, SOFT } from '../helpers/float-core.ts';
 import { OPERATION } from '../helpers/x87-arith.ts';
 import { STATE } from '../state.ts';
 import type { Bytes, Semantics, SemanticsContext } from './context.ts';
 import { byStackSegment, linearAddressPlus } from './shared.ts';
-import { probeOperand } from './vector.ts';
 import { waiting } from './x87-state.ts';
 
 const c32 = i32.const;
@@ -82,7 +81,10 @@ function storeResult(cx: SemanticsContext, bits: I64, pops: boolean): void {
   const linear = cx.linearAddress(0, 'write');
   byStackSegment(cx, 0, (stack) => cx.probeWrite(width, linear, stack));
   f.if(stores, () => byStackSegment(cx, 0, (stack) => cx.store(width, linear, bits, stack)));
-  f.drop(cx.call('i32', 'x87Finish', [i32.load(ZERO, SOFT.flags), i32.load(ZERO, SOFT.up)]));
+  // nothing was rounded where nothing was stored
+  const kept = i32.select(stores, c32(-1), c32(~FLAG.inexact));
+  const flags = i32.and(i32.load(ZERO, SOFT.flags), kept);
+  f.drop(cx.call('i32', 'x87Finish', [flags, i32.and(i32.load(ZERO, SOFT.up), stores)]));
   if (pops) f.if(stores, () => pop(cx));
 }
 const store = (pops: boolean): Semantics =>
@@ -94,9 +96,12 @@ const store = (pops: boolean): Semantics =>
 /** FSTP m80: as it is, an empty register as the indefinite. */
 function storeExtended(cx: SemanticsContext): void {
   const { f } = cx;
-  probeOperand(cx, 0, 10);
   const second = linearAddressPlus(cx, 0, i64.const(8), 2, true);
   const first = linearAddressPlus(cx, 0, i64.const(0), 8, true);
+  byStackSegment(cx, 0, (stack) => {
+    cx.probeWrite(8, first, stack);
+    cx.probeWrite(2, second, stack);
+  });
   f.if(cx.call('i32', 'x87Take', []), () => {
     byStackSegment(cx, 0, (stack) => {
       cx.store(8, first, i64.load(ZERO, SOFT.extra), stack);
@@ -200,9 +205,9 @@ export const fucomi: Semantics = compareFlags(true, 0);
 export const fucomip: Semantics = compareFlags(true, 1);
 
 // ---- sign, exchange, conditional moves
-const signed = (name: string): Semantics => waiting((cx) => run(cx, name, []));
-export const fchs: Semantics = signed('x87ChangeSign');
-export const fabs: Semantics = signed('x87Absolute');
+const onStack = (name: string): Semantics => waiting((cx) => run(cx, name, []));
+export const fchs: Semantics = onStack('x87ChangeSign');
+export const fabs: Semantics = onStack('x87Absolute');
 export const fxch: Semantics = waiting((cx) => run(cx, 'x87Exchange', [cx.registerNumber(1)]));
 const moveIf = (condition: number): Semantics =>
   waiting((cx) => run(cx, 'x87MoveIf', [cx.registerNumber(1), cx.condition(condition)]));
@@ -214,3 +219,8 @@ export const fcmovbe: Semantics = moveIf(6);
 export const fcmovnbe: Semantics = moveIf(7);
 export const fcmovu: Semantics = moveIf(10);
 export const fcmovnu: Semantics = moveIf(11);
+
+// ---- functions that are exact or correctly rounded
+export const fsqrt: Semantics = onStack('x87SquareRootStack');
+export const frndint: Semantics = onStack('x87RoundStack');
+export const fscale: Semantics = onStack('x87ScaleStack');
