@@ -10,6 +10,7 @@ import { X87_ARITH_HELPERS } from './x87-arith.ts';
 import { X87_CORE_HELPERS } from './x87-core.ts';
 import { X87_FUNCTION_HELPERS } from './x87-function.ts';
 import { X87_MOVE_HELPERS } from './x87-move.ts';
+import { X87_REMAINDER_HELPERS } from './x87-remainder.ts';
 import { X87_STORE_HELPERS } from './x87-store.ts';
 import { XSAVE_HELPERS } from './xsave.ts';
 
@@ -26,6 +27,7 @@ export const SEMANTIC_HELPERS: readonly HelperDefinition[] = [
   ...X87_CORE_HELPERS,
   ...X87_ARITH_HELPERS,
   ...X87_FUNCTION_HELPERS,
+  ...X87_REMAINDER_HELPERS,
   ...X87_MOVE_HELPERS,
   ...X87_STORE_HELPERS,
 ];

@@ -224,3 +224,5 @@ export const fcmovnu: Semantics = moveIf(11);
 export const fsqrt: Semantics = onStack('x87SquareRootStack');
 export const frndint: Semantics = onStack('x87RoundStack');
 export const fscale: Semantics = onStack('x87ScaleStack');
+export const fprem: Semantics = waiting((cx) => run(cx, 'x87RemainderStack', [c32(0)]));
+export const fprem1: Semantics = waiting((cx) => run(cx, 'x87RemainderStack', [c32(1)]));
