@@ -1,18 +1,40 @@
 /** x87 operations on ST(0) that are exact or correctly rounded (SDM vol. 1, 8.3.5). */
 import { ZERO } from '../../wasm/builder.ts';
-import { i32, i64 } from '../../wasm/expr.ts';
+import { type I32, type I64, i32, i64 } from '../../wasm/expr.ts';
 import type { HelperDefinition } from './definition.ts';
-import { c32, FLAG, increment, N0, raiseFlags, roundingMode, SOFT, shiftRightSticky, TOP } from './float-core.ts';
+import {
+  c32,
+  c64,
+  cell32,
+  cell64,
+  FLAG,
+  increment,
+  N0,
+  raiseFlags,
+  roundingMode,
+  SOFT,
+  shiftRightSticky,
+  TOP,
+} from './float-core.ts';
 import { invalid, refuseNans, reportDenormals } from './x87-arith.ts';
 import {
   BIAS,
   begin,
+  INDEFINITE,
   isDenormal80,
   isEmpty,
   isInfinite80,
+  isNan80,
+  isUnsupported,
   isZero80,
   precisionControl,
+  push,
+  QUIET,
+  RESULT,
+  SOURCE,
+  STACK_FAULT,
   setResult80,
+  setStack,
   signOf80,
   stack,
   unpack80,
@@ -112,6 +134,59 @@ const scale: HelperDefinition = {
     f.callVoid(h('x87Round'), [c32(64)]);
   },
 };
+/** (top, mantissa): the significand into RESULT, the exponent as a number into SOURCE. */
+const extract: HelperDefinition = {
+  name: 'x87Extract',
+  params: ['i32', 'i64'],
+  results: [],
+  build(f, h) {
+    const v = value(f, 0);
+    const both = (top: I32, mantissa: I64): void => {
+      f.store32(ZERO, top, SOURCE.top);
+      f.store64(ZERO, mantissa, SOURCE.mantissa);
+    };
+    // what an invalid operand, or a NaN, puts into both registers
+    both(c32(INDEFINITE.top), c64(INDEFINITE.mantissa));
+    f.if(i32.and(isNan80(v), i32.eqz(isUnsupported(v))), () => both(v.top, i64.or(v.mantissa, QUIET)));
+    refuseNans(f, v, v);
+    setResult80(f, v.top, v.mantissa);
+    f.if(isInfinite80(v), () => {
+      both(c32(0x7fff), TOP);
+      f.return();
+    });
+    f.if(isZero80(v), () => {
+      raiseFlags(f, FLAG.divide);
+      both(c32(0xffff), TOP);
+      f.return();
+    });
+    reportDenormals(f, isDenormal80(v));
+    const { sign, exponent, mantissa } = unpack80(f, v);
+    setResult80(f, i32.or(i32.shl(sign, c32(15)), c32(BIAS)), mantissa);
+    f.callVoid(h('x87FromInteger'), [i64.extendS(exponent)]);
+  },
+};
+const extractStack: HelperDefinition = {
+  name: 'x87ExtractStack',
+  params: [],
+  results: [],
+  build(f, h) {
+    const empty = f.let(isEmpty(c32(0)));
+    f.if(i32.or(empty, i32.eqz(isEmpty(c32(7)))), () => {
+      f.if(f.call('i32', h('x87Finish'), [c32(STACK_FAULT), i32.eqz(empty)]), () => {
+        setStack(f, c32(0), c32(INDEFINITE.top), c64(INDEFINITE.mantissa));
+        push(f, c32(INDEFINITE.top), c64(INDEFINITE.mantissa));
+      });
+      f.return();
+    });
+    begin(f);
+    const v = stack(f, c32(0));
+    f.callVoid(h('x87Extract'), [v.top, v.mantissa]);
+    f.if(f.call('i32', h('x87Finish'), [cell32(SOFT.flags), c32(0)]), () => {
+      setStack(f, c32(0), cell32(SOURCE.top), cell64(SOURCE.mantissa));
+      push(f, cell32(RESULT.top), cell64(RESULT.mantissa));
+    });
+  },
+};
 /** ST(0) = name(ST(0)), or name(ST(0), ST(1)). */
 const onStack = (name: string, operation: string, two: boolean): HelperDefinition => ({
   name,
@@ -136,6 +211,8 @@ export const X87_FUNCTION_HELPERS: readonly HelperDefinition[] = [
   squareRoot,
   roundToInteger,
   scale,
+  extract,
+  extractStack,
   onStack('x87SquareRootStack', 'x87SquareRoot', false),
   onStack('x87RoundStack', 'x87RoundToInteger', false),
   onStack('x87ScaleStack', 'x87Scale', true),

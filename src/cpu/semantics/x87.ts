@@ -226,3 +226,4 @@ export const frndint: Semantics = onStack('x87RoundStack');
 export const fscale: Semantics = onStack('x87ScaleStack');
 export const fprem: Semantics = waiting((cx) => run(cx, 'x87RemainderStack', [c32(0)]));
 export const fprem1: Semantics = waiting((cx) => run(cx, 'x87RemainderStack', [c32(1)]));
+export const fxtract: Semantics = onStack('x87ExtractStack');
