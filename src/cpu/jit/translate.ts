@@ -1,7 +1,7 @@
 import { type FunctionBuilder, type Label, ZERO } from '../../wasm/builder.ts';
 import { type Callable, type I32, i32, i64 } from '../../wasm/expr.ts';
 import type { ModuleBuilder } from '../../wasm/module.ts';
-import { FLAG, type OpcodeRow, SEGMENT } from '../decode/types.ts';
+import { type DecodedInstruction, FLAG, type OpcodeRow, SEGMENT } from '../decode/types.ts';
 import type { Semantics } from '../semantics/context.ts';
 import { BAIL, EXIT, STATE, VECTOR } from '../state.ts';
 import { type RegionFrame, TranslatorContext } from './context.ts';
@@ -200,27 +200,23 @@ function emitBlock(
 function flagsDeadAfter(block: Block, n: number): boolean {
   for (let i = n + 1; i < block.instructions.length; i++) {
     const { d } = block.instructions[i]!;
-    if (d.row.ends || d.operands.some((o) => o.kind === 'mem') || MAY_LEAVE.has(d.row.mnemonic)) return false;
+    if (d.row.ends || mayLeave(d)) return false;
     if (readsFlags(d.row)) return false;
     if (overwritesAll(d.row)) return true;
   }
   return false;
 }
-/** Instructions without a memory operand that may fault all the same. */
-const MAY_LEAVE = new Set([
-  'push',
-  'pop',
-  'pushf',
-  'popf',
-  'leave',
-  'div',
-  'idiv',
-  'xlat',
-  'aam',
-  'wait',
-  'fwait',
-  'emms',
-]);
+/** What cannot leave the region half-way when its operands are registers and immediates: nothing here ever faults. */
+const NEVER_LEAVES = new Set(
+  (
+    'add or adc sbb and sub xor cmp test inc dec neg not mov movzx movsx movsxd lea xchg xadd cmpxchg bswap cbw cwd setcc cmovcc ' +
+    'shl shr sar rol ror rcl rcr shld shrd mul imul bt bts btr btc bsf bsr tzcnt lzcnt popcnt andn bextr blsi blsmsk blsr bzhi ' +
+    'mulx pdep pext rorx sarx shlx shrx adcx adox nop clc stc cmc cld std lahf sahf'
+  ).split(' '),
+);
+const mayLeave = (d: DecodedInstruction): boolean =>
+  !NEVER_LEAVES.has(d.row.mnemonic) ||
+  (d.row.mnemonic !== 'lea' && d.operands.some((o) => o.kind !== 'gpr' && o.kind !== 'imm'));
 const readsFlags = (row: OpcodeRow): boolean => ((row.reads ?? 0) | (row.maybe ?? 0)) !== 0;
 const overwritesAll = (row: OpcodeRow): boolean =>
   (((row.writes ?? 0) | (row.undefined ?? 0)) & STATUS) === STATUS && (row.maybe ?? 0) === 0;
