@@ -174,6 +174,9 @@ function arrangeContents(a: Arrangement): void {
     return;
   }
   if (/^(mov_seg|lar|lsl|verr|verw|lldt|ltr)$/.test(mnemonic)) state.repatch(a.target, BigInt(selectorValue(r)), 2);
+  // Bit 17 is reserved by the SDM, misaligned SSE on AMD; the other reserved bits only now and then.
+  if (/ldmxcsr$/.test(mnemonic))
+    state.repatch(a.target, BigInt(r.u32() & (r.oneIn(4) ? ~0x2_0000 : 0xffff)) & 0xffff_ffffn, 4);
   const content = size > 0 && size <= 16 ? state.patched(a.target, size) : undefined;
   if (content === undefined) return;
   if (mnemonic === 'cmpxchg' && r.oneIn(2)) state.setLow(RAX, size, content);
