@@ -38,7 +38,7 @@ describe.skipIf(siliconMissing() !== undefined)('both drivers against the host C
   afterAll(() => silicon.close());
 
   it.each([
-    { what: 'single instructions', cases: 80_000, sequences: false },
+    { what: 'single instructions', cases: 20_000, sequences: false },
     { what: 'sequences', cases: 20_000, sequences: true },
   ])(
     '$cases $what',

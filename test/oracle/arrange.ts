@@ -21,8 +21,9 @@ export interface Arrangement {
   readonly reg: number;
   readonly rm: number;
   readonly memorySize: number;
-  /** Linear address of the memory operand ('after' only). */
+  /** Linear address of the memory operand and the registers that give it ('after' only). */
   readonly target?: bigint;
+  readonly addressRegisters?: readonly number[];
 }
 
 const COUNTS = [0, 1, 2, 7, 8, 9, 15, 16, 17, 18, 31, 32, 33, 63, 64, 65, 127, 128, 255];
@@ -179,6 +180,7 @@ function arrangeContents(a: Arrangement): void {
     state.repatch(a.target, BigInt(r.u32() & (r.oneIn(4) ? ~0x2_0000 : 0xffff)) & 0xffff_ffffn, 4);
   const content = size > 0 && size <= 16 ? state.patched(a.target, size) : undefined;
   if (content === undefined) return;
+  if (a.addressRegisters?.some((register) => register === RAX || register === RDX)) return;
   if (mnemonic === 'cmpxchg' && r.oneIn(2)) state.setLow(RAX, size, content);
   if (/^cmpxchg(8|16)b$/.test(mnemonic) && r.percent(60)) {
     const half = size / 2;

@@ -101,7 +101,8 @@ export function generate(
     memory = chooseMemory(form, state, addressSize, segment, target, vsib !== undefined, options.absolute);
     state.patchStyled(target, Math.min(memorySize, 512));
   }
-  arrange({ ...context, target }, 'after');
+  const addressRegisters = memory === undefined ? [] : [memory.base, memory.index];
+  arrange({ ...context, target, addressRegisters }, 'after');
 
   const parts = {
     form,
