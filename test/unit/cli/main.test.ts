@@ -131,7 +131,7 @@ describe('bad usage and input: exit code 2 and one line that names what is wrong
       ['boot', KERNEL, '--net', 'carrier-pigeon'],
       /--net: there is no backend "carrier-pigeon"; choose/,
     ],
-    ['a forward that is none', ['boot', KERNEL, '--net', 'user,hostfwd=tcp:x'], /--hostfwd=tcp:x is not/],
+    ['a forward that is none', ['boot', KERNEL, '--net', 'user,hostfwd=tcp:x'], /--net user: hostfwd=tcp:x is not/],
     ['a record of no card', ['boot', KERNEL, '--pcap', 'x'], /--pcap x: /],
     ['an inspected text', ['inspect', join(directory, 'gone')], /gone: path: does not exist/],
     ['an inspected kernel cut short', ['inspect', cut], /cut\.bzImage: /],
