@@ -10,7 +10,6 @@ for (let run = 1; run <= 2; run++) {
     kernel: image('ukl-echo.bzImage'),
     initrd: image('initrd.cpio.xz'),
     cmdline: 'console=ttyS0 app=poweroff',
-    cpu: 'x86-64-v1',
     clock: 'instructions',
     seed: 1,
   });

@@ -8,7 +8,6 @@ await using machine = await Machine.create({
   kernel: image('ukl-echo.bzImage'),
   initrd: image('initrd.cpio.xz'),
   cmdline: 'console=ttyS0 app=shell',
-  cpu: 'x86-64-v1',
 });
 const running = machine.run();
 await machine.waitFor(/ukl# /, 60_000);

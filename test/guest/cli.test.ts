@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { MachineStats } from '../../src/index.ts';
-import { CPU, cmdline, ECHO_KERNEL, ENGINE, INITRD, runCli, startCli } from './support.ts';
+import { cmdline, ECHO_KERNEL, ENGINE, INITRD, runCli, startCli } from './support.ts';
 
 let directory: string;
 beforeAll(async () => {
@@ -14,7 +14,7 @@ afterAll(() => rm(directory, { recursive: true }));
 
 const bootArgs = (app: string, ...more: string[]): string[] => [
   ...['boot', ECHO_KERNEL, '--initrd', INITRD, '--append', cmdline(app), '--memory', '256M'],
-  ...['--cpu', CPU, '--engine', ENGINE, '--timeout', '100'],
+  ...['--engine', ENGINE, '--timeout', '100'],
   ...more,
 ];
 

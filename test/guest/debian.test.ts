@@ -1,7 +1,7 @@
 /**
  * Kernels and programs nobody here wrote, as `npm run images:debian` fetches them. By hand, since they take minutes:
  * `UKL_EMU_DEBIAN=1 npx vitest run --project guest test/guest/debian.test.ts` (`-t installer` for one of them).
- * UKL_EMU_ENGINE=auto runs them with the translator.
+ * UKL_EMU_ENGINE=interpreter runs them without the translator.
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { homedir } from 'node:os';

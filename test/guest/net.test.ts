@@ -5,7 +5,7 @@ import { type AddressInfo, connect, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { describe, expect, test } from 'vitest';
 import { bootGuest, expectSerial, type GuestOptions, guestShell } from '../../src/testing.ts';
-import { CPU, cmdline, ECHO_KERNEL, ENGINE, INITRD } from './support.ts';
+import { cmdline, ECHO_KERNEL, ENGINE, INITRD } from './support.ts';
 
 const READY_MS = 120_000;
 
@@ -14,7 +14,6 @@ const guest = (app: string, net: string, ip = 'dhcp'): GuestOptions => ({
   initrd: INITRD,
   cmdline: cmdline(app, `clearcpuid=smap,smep ip=${ip}`),
   memory: '256M',
-  cpu: CPU,
   engine: ENGINE,
   timeoutMs: 280_000,
   net,
