@@ -5,7 +5,8 @@ export function statsText(stats: MachineStats): string {
   const lines: [string, string][] = [
     ['instructions', `${grouped(stats.instructions)} (${grouped(stats.repIterations)} of them REP iterations)`],
     ['speed', `${stats.mips} million instructions per second of busy time, without REP iterations`],
-    ['tiers', list(stats.tiers)],
+    ['tiers', shares(stats.tiers)],
+    ['translator', list(flat(stats.jit)) || 'off'],
     ['TLB', list(stats.tlb)],
     ['exits', list(stats.exits)],
     [
@@ -20,6 +21,25 @@ export function statsText(stats: MachineStats): string {
     ['milliseconds', list(stats.milliseconds)],
   ];
   return lines.map(([name, text]) => `ukl-emu: ${name}: ${text}\n`).join('');
+}
+
+/** Instructions of each tier, and how much of all of them. */
+function shares(tiers: MachineStats['tiers']): string {
+  const all = Object.values(tiers).reduce((sum, n) => sum + n, 0);
+  return Object.entries(tiers)
+    .map(([name, n]) => `${name} ${grouped(n)}${all === 0 ? '' : ` (${((n / all) * 100).toFixed(1)} %)`}`)
+    .join(', ');
+}
+
+/** Figures of figures by their path: { exits: { fault: 1 } } is `exits.fault`. */
+function flat(figures: MachineStats['jit']): Record<string, number> {
+  return Object.fromEntries(
+    Object.entries(figures).flatMap(([name, figure]) =>
+      typeof figure === 'number'
+        ? [[name, figure]]
+        : Object.entries(figure).map(([part, n]): [string, number] => [`${name}.${part}`, n]),
+    ),
+  );
 }
 
 function list(values: Readonly<Record<string, number | null>>): string {

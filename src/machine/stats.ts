@@ -2,6 +2,8 @@ import { STATE } from '../cpu/state.ts';
 import type { Board } from '../machine.ts';
 import type { RunCounters } from './run-loop.ts';
 
+export type JitFigure = number | Readonly<Record<string, number>>;
+
 /** What a machine has done so far; written by `--stats`. Times in milliseconds of host time unless said otherwise. */
 export interface MachineStats {
   /** Version of this shape. */
@@ -21,7 +23,9 @@ export interface MachineStats {
   readonly exceptions: number;
   readonly halts: number;
   readonly mmioAccesses: number;
-  /** Translated code. */
+  /** Figures of the translator (`JitStats`); empty without one. */
+  readonly jit: Readonly<Record<string, JitFigure>>;
+  /** Decoded code. */
   readonly blocks: {
     /** Instructions decoded, and instruction forms that have a handler. */
     readonly decodedInstructions: number;
@@ -73,9 +77,16 @@ export function boardStats(board: Board, counters: RunCounters): BoardStats {
     },
     exits: { ...cpu.exits },
     interrupts: cpu.interrupts,
-    exceptions: cpu.exceptions,
+    exceptions: cpu.exceptions + cpu.counter('fastExceptions'),
     halts: counters.halts,
     mmioAccesses: cpu.counter('mmio'),
+    jit: cpu.jit
+      ? {
+          ...cpu.jit.stats,
+          entries: cpu.counter('regionEntries'),
+          interpretedInstructions: cpu.counter('regionInterprets'),
+        }
+      : {},
     blocks: {
       decodedInstructions: cpu.codeCache.decodedInstructions,
       forms: cpu.forms,
@@ -98,6 +109,7 @@ const NO_STATS: BoardStats = {
   exceptions: 0,
   halts: 0,
   mmioAccesses: 0,
+  jit: {},
   blocks: { decodedInstructions: 0, forms: 0, lookups: 0 },
   invalidations: 0,
   unimplemented: {},
