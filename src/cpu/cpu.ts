@@ -8,6 +8,7 @@ import type { HandlerSource } from './interpreter/handlers.ts';
 import { HOT_ENCODINGS } from './interpreter/hot-forms.ts';
 import { Jit, type JitHost, type JitOptions } from './jit/jit.ts';
 import { SEMANTICS } from './semantics/index.ts';
+import type { Marker } from './marker.ts';
 import { SYSTEM_OPERATIONS } from './semantics/system-operations.ts';
 import { COUNTER, DYNAMIC_BASE, EXIT, NO_TLB, STATE, STEP, VECTOR } from './state.ts';
 import { StateMemory } from './state-memory.ts';
@@ -80,6 +81,8 @@ export class Cpu {
   interrupts = 0;
   exceptions = 0;
   readonly #core: CoreExports;
+  /** Called when the guest marks a region of interest, while the marker's instruction is executed; `retired` counts it. */
+  onMarker: ((marker: Marker) => void) | undefined;
   readonly #bus: CpuBus;
   readonly #system: SystemContext;
   readonly #ramSize: number;
@@ -142,6 +145,7 @@ export class Cpu {
       countUndefined: count,
       get taskPriority() {
         return bus.taskPriority;
+      marked: (marker) => this.onMarker?.(marker),
       },
       set taskPriority(value) {
         bus.taskPriority = value;

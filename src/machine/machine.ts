@@ -165,7 +165,7 @@ export class Machine {
     });
     const { board, pacing } = powered;
     this.#powered = powered;
-    this.#loop = new RunLoop(this.#blueprint.host, board, pacing);
+    this.#loop = new RunLoop(this.#blueprint.host, board, pacing, this.#blueprint.options.observer);
     if (this.#paused) this.#loop.pause();
     board.serial.onRoom = () => this.#console.pump();
     this.#console.connect(board.serial);

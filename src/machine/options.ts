@@ -8,6 +8,7 @@ import type { NetApi } from '../net/api.ts';
 import type { NetBackend } from '../net/backend.ts';
 import { OptionError } from './errors.ts';
 import type { Host } from './host.ts';
+import type { Observer } from './observer.ts';
 
 /** How a virtio device is plugged in; `transitional` is the default, as in QEMU. */
 export type Transport = Plugged['transport'];
@@ -72,6 +73,8 @@ export interface MachineOptions {
   readonly onProgress?: (file: string, produced: number) => void;
   /** Time and entropy; default: those of the JavaScript environment. */
   readonly host?: Host;
+  /** Looks on: a profiler, a counter of instructions. */
+  readonly observer?: Observer;
   /** Where `stats().milliseconds` count from, in `host.monotonicNs()`; default: the call of `Machine.create`. */
   readonly timeOriginNs?: number;
   /** Compiles the emulator's own wasm modules; default: V8's baseline tier under Node, where that is faster. */

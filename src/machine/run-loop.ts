@@ -1,6 +1,7 @@
 import type { Board } from '../machine.ts';
 import type { MachineExit } from './exit.ts';
 import type { Host } from './host.ts';
+import type { Observer } from './observer.ts';
 import type { Pacing } from './pacing.ts';
 
 /** The event loop gets a turn at least this often while the guest computes (nanoseconds). */
@@ -27,6 +28,7 @@ export class RunLoop {
   readonly #host: Host;
   readonly #board: Board;
   readonly #pacing: Pacing;
+  readonly #observer: Observer | undefined;
   #exit: MachineExit | undefined;
   #paused = false;
   #running = false;
@@ -35,10 +37,12 @@ export class RunLoop {
   #spinCreditNs = SPIN_CREDIT_LIMIT_NS;
   #creditedAt = 0;
 
-  constructor(host: Host, board: Board, pacing: Pacing) {
+  constructor(host: Host, board: Board, pacing: Pacing, observer?: Observer) {
     this.#host = host;
     this.#board = board;
     this.#pacing = pacing;
+    this.#observer = observer;
+    observer?.attach(board);
     board.onWake = () => this.#wake?.();
     pacing.clock.onNextChanged = () => {
       if (this.#running) board.cpu.limitBudget(pacing.untilAlarm());
@@ -92,6 +96,7 @@ export class RunLoop {
     const pacing = this.#pacing;
     const { cpu } = this.#board;
     const { clock } = pacing;
+    const observer = this.#observer;
     const end = this.#host.monotonicNs() + SLICE_NS;
     this.counters.slices++;
     let idle = false;
@@ -107,9 +112,11 @@ export class RunLoop {
       }
       const before = cpu.retired;
       this.#running = true;
-      const exit = cpu.run(pacing.budget(before));
+      const budget = pacing.budget(before);
+      const exit = cpu.run(observer === undefined ? budget : Math.min(budget, observer.limit(before)));
       this.#running = false;
       pacing.ran(cpu.retired - before);
+      observer?.ran(cpu.retired);
       if (exit.kind === 'halt') this.#halt();
       else if (exit.kind === 'shutdown') this.end({ kind: 'triple-fault', vector: exit.fault.vector, ip: cpu.ip });
       else if (pacing.isFlushPoint(cpu.retired)) this.#flush();

@@ -1,4 +1,5 @@
 import { type CpuidOptions, cpuid, xcr0Allowed } from '../cpuid.ts';
+import { MARKER_LEAF, type Marker, readMarker } from '../marker.ts';
 import type { SystemOperation } from '../semantics/system-operations.ts';
 import { EXIT, STATE, STEP, VECTOR } from '../state.ts';
 import { allowedCr4, updateUnits, writeCr0, writeCr3, writeCr4 } from './control.ts';
@@ -19,6 +20,8 @@ export interface SystemContext {
   taskPriority: number;
   /** An instruction without semantics was executed: number of its name. */
   countUndefined(id: number): void;
+  /** The guest marks a region of interest. */
+  marked(marker: Marker): void;
 }
 type Operation = (cx: SystemContext, args: readonly bigint[]) => GuestFault | number | undefined;
 
@@ -167,9 +170,14 @@ export const OPERATIONS: Readonly<Record<SystemOperation, Operation>> = {
     const value = (low32(p.gpr(GPR.rdx)) << 32n) | low32(p.gpr(GPR.rax));
     return msr.write(Number(low32(p.gpr(GPR.rcx))), value) ?? refreshed(p);
   },
-  cpuid({ p, cpuid: options }) {
+  cpuid({ p, cpuid: options, marked }) {
     const state = { cr4: p.state.get64(STATE.cr4), xcr0: p.state.get64(STATE.xcr0) };
-    const r = cpuid(Number(low32(p.gpr(GPR.rax))), Number(low32(p.gpr(GPR.rcx))), options, state);
+    const leaf = Number(low32(p.gpr(GPR.rax)));
+    if (leaf === MARKER_LEAF) {
+      const marker = readMarker(p.gpr(GPR.rcx), p.gpr(GPR.rbx), p.gpr(GPR.rdx));
+      if (marker) marked(marker);
+    }
+    const r = cpuid(leaf, Number(low32(p.gpr(GPR.rcx))), options, state);
     p.setGpr(GPR.rax, BigInt(r.eax));
     p.setGpr(GPR.rbx, BigInt(r.ebx));
     p.setGpr(GPR.rcx, BigInt(r.ecx));
