@@ -6,6 +6,7 @@ import { SEMANTIC_HELPERS } from './helpers/index.ts';
 import { INTERRUPT_HELPERS } from './helpers/interrupt.ts';
 import { buildRunLoop, type HandlerSource } from './interpreter/handlers.ts';
 import { LOOKUP_HELPERS } from './interpreter/lookup.ts';
+import { buildDispatcher } from './jit/dispatch.ts';
 import { ACCESS_CHECK_HELPERS } from './mmu/access-checks.ts';
 import { FLUSH_HELPERS } from './mmu/flush.ts';
 import { SEGMENT_HELPERS } from './mmu/segment.ts';
@@ -31,6 +32,8 @@ export const HOST_FUNCTIONS = {
   /** Time-stamp counter, as a float64 (exact to 2^53). */
   readTsc: { params: [], results: ['f64'] },
   random: { params: [], results: ['i64'] },
+  /** A function of the x87 by number (helpers/x87-transcendental.ts). */
+  transcendental: { params: ['i32'], results: [] },
 } as const satisfies Record<string, Signature>;
 export type HostFunctions = {
   system(operation: number): number;
@@ -42,6 +45,7 @@ export type HostFunctions = {
   codeWritten(ram: number, width: number): void;
   readTsc(): number;
   random(): bigint;
+  transcendental(number: number): void;
 };
 
 const HELPERS: readonly HelperDefinition[] = [
@@ -90,6 +94,7 @@ export function buildCore(hot: readonly HandlerSource[]): Uint8Array<ArrayBuffer
     h.build(functions[i]!, lookup);
     m.export(functions[i]!);
   });
+  callables.set('enterRegions', buildDispatcher(m));
   m.export(buildRunLoop(m, hot, lookup));
   return m.encode();
 }

@@ -1,14 +1,15 @@
 import { buildCore, type CoreExports, type HostFunctions, importHelper } from './core.ts';
 import type { CpuidOptions } from './cpuid.ts';
 import { createDecoder, isFailure } from './decode/decoder.ts';
+import { transcendental } from './helpers/x87-transcendental.ts';
 import { CodeCache } from './interpreter/code-cache.ts';
 import { formKey } from './interpreter/form.ts';
 import { FormTable } from './interpreter/form-table.ts';
 import type { HandlerSource } from './interpreter/handlers.ts';
 import { HOT_ENCODINGS } from './interpreter/hot-forms.ts';
 import { Jit, type JitHost, type JitOptions } from './jit/jit.ts';
-import { SEMANTICS } from './semantics/index.ts';
 import type { Marker } from './marker.ts';
+import { SEMANTICS } from './semantics/index.ts';
 import { SYSTEM_OPERATIONS } from './semantics/system-operations.ts';
 import { COUNTER, DYNAMIC_BASE, EXIT, NO_TLB, STATE, STEP, VECTOR } from './state.ts';
 import { StateMemory } from './state-memory.ts';
@@ -80,9 +81,9 @@ export class Cpu {
   readonly exits: Record<string, number> = {};
   interrupts = 0;
   exceptions = 0;
-  readonly #core: CoreExports;
   /** Called when the guest marks a region of interest, while the marker's instruction is executed; `retired` counts it. */
   onMarker: ((marker: Marker) => void) | undefined;
+  readonly #core: CoreExports;
   readonly #bus: CpuBus;
   readonly #system: SystemContext;
   readonly #ramSize: number;
@@ -114,6 +115,7 @@ export class Cpu {
       codeWritten: (ram, width) => this.#codeWritten(ram >>> 0, width),
       readTsc: () => bus.readTsc(),
       random: () => BigInt.asIntN(64, bus.random()),
+      transcendental: (number) => transcendental(state, number),
     };
     const env = { ...host, state: state.memory, ram: options.ram, table };
     const compile = options.compile ?? ((bytes) => new WebAssembly.Module(bytes));
@@ -143,9 +145,9 @@ export class Cpu {
       cpuid: options.cpuid,
       features: options.features,
       countUndefined: count,
+      marked: (marker) => this.onMarker?.(marker),
       get taskPriority() {
         return bus.taskPriority;
-      marked: (marker) => this.onMarker?.(marker),
       },
       set taskPriority(value) {
         bus.taskPriority = value;

@@ -12,6 +12,7 @@ import { X87_FUNCTION_HELPERS } from './x87-function.ts';
 import { X87_MOVE_HELPERS } from './x87-move.ts';
 import { X87_REMAINDER_HELPERS } from './x87-remainder.ts';
 import { X87_STORE_HELPERS } from './x87-store.ts';
+import { X87_TRANSCENDENTAL_HELPERS } from './x87-transcendental.ts';
 import { XSAVE_HELPERS } from './xsave.ts';
 
 /** Helpers of the instruction set, compiled into the core. */
@@ -30,4 +31,5 @@ export const SEMANTIC_HELPERS: readonly HelperDefinition[] = [
   ...X87_REMAINDER_HELPERS,
   ...X87_MOVE_HELPERS,
   ...X87_STORE_HELPERS,
+  ...X87_TRANSCENDENTAL_HELPERS,
 ];

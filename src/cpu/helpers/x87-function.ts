@@ -214,6 +214,7 @@ export const X87_FUNCTION_HELPERS: readonly HelperDefinition[] = [
   extract,
   extractStack,
   onStack('x87SquareRootStack', 'x87SquareRoot', false),
+  onStack('x87ExponentialStack', 'x87Exponential', false),
   onStack('x87RoundStack', 'x87RoundToInteger', false),
   onStack('x87ScaleStack', 'x87Scale', true),
 ];

@@ -227,3 +227,13 @@ export const fscale: Semantics = onStack('x87ScaleStack');
 export const fprem: Semantics = waiting((cx) => run(cx, 'x87RemainderStack', [c32(0)]));
 export const fprem1: Semantics = waiting((cx) => run(cx, 'x87RemainderStack', [c32(1)]));
 export const fxtract: Semantics = onStack('x87ExtractStack');
+
+// ---- transcendental functions
+export const f2xm1: Semantics = onStack('x87ExponentialStack');
+export const fyl2x: Semantics = onStack('x87LogarithmStack');
+export const fyl2xp1: Semantics = onStack('x87LogarithmPlusOneStack');
+export const fpatan: Semantics = onStack('x87AngleStack');
+export const fptan: Semantics = onStack('x87TangentStack');
+export const fsin: Semantics = onStack('x87SineStack');
+export const fcos: Semantics = onStack('x87CosineStack');
+export const fsincos: Semantics = onStack('x87SineCosineStack');
