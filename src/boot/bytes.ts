@@ -21,6 +21,11 @@ export function ascii(text: string, length: number, pad = ' '): Uint8Array {
   return new TextEncoder().encode(text.padEnd(length, pad).slice(0, length));
 }
 
+/** ASCII with a NUL; anything else, as names of the host's files may hold, becomes "?". */
+export function asciiz(value: string): Uint8Array {
+  return new TextEncoder().encode(`${value.replace(/[^\x20-\x7e]/g, '?')}\0`);
+}
+
 export function zeros(length: number): Uint8Array {
   return new Uint8Array(length);
 }

@@ -1,6 +1,6 @@
 /** The Multiboot 1 information structure: Multiboot Specification 0.6.96, section 3.3. */
 
-import { concat, u32, u64, zeros } from './bytes.ts';
+import { asciiz, concat, u32, u64, zeros } from './bytes.ts';
 import type { E820Entry } from './e820.ts';
 
 const HAS_MEMORY = 1 << 0;
@@ -33,9 +33,9 @@ export function buildMultibootInfo(address: number, input: MultibootInfoInput): 
     ...e820.map((entry) => concat(u32(MAP_ENTRY_SIZE), u64(entry.address), u64(entry.size), u32(entry.type))),
   );
   const strings = memoryMap + map.length;
-  const cmdline = concat(text(`${printable(input.file)} `).subarray(0, -1), input.cmdline);
-  const loaderName = text(LOADER_NAME);
-  const moduleNames = modules.map(({ name }) => text(printable(name)));
+  const cmdline = concat(asciiz(`${input.file} `).subarray(0, -1), input.cmdline);
+  const loaderName = asciiz(LOADER_NAME);
+  const moduleNames = modules.map(({ name }) => asciiz(name));
   const loaderNameAt = strings + cmdline.length;
   let moduleNameAt = loaderNameAt + loaderName.length;
   const moduleEntries = modules.map((module, index) => {
@@ -65,13 +65,4 @@ export function buildMultibootInfo(address: number, input: MultibootInfoInput): 
 function kibibytes(e820: readonly E820Entry[], address: number): number {
   const entry = e820.find((candidate) => candidate.address === address && candidate.type === 1);
   return Math.floor((entry?.size ?? 0) / 1024);
-}
-
-/** File names come from the host and may hold anything; guests expect ASCII. */
-function printable(name: string): string {
-  return name.replace(/[^\x20-\x7e]/g, '?');
-}
-
-function text(value: string): Uint8Array {
-  return new TextEncoder().encode(`${value}\0`);
 }

@@ -22,7 +22,7 @@ import { firmwareTablesSize, RSDP_ADDRESS, writeFirmware } from './firmware.ts';
 import { GDT_SIZE, gdtRegister, writeGdt } from './gdt.ts';
 import { buildMultibootInfo } from './multiboot-info.ts';
 import { pageTablesSize, writePageTables } from './page-tables.ts';
-import { buildPvhStartInfo, pvhStartInfoSize } from './pvh-start-info.ts';
+import { buildPvhStartInfo } from './pvh-start-info.ts';
 import { type Region, RegionMap } from './regions.ts';
 import { buildZeroPage, ZERO_PAGE_SIZE } from './zero-page.ts';
 
@@ -147,6 +147,14 @@ class Placement {
 
   #linuxEntry(protocol: 'linux64' | 'linux32'): EntryState {
     const { file, setup, entry, segments } = this.#kernel;
+    if (this.#options.modules?.length) {
+      throw new LoadError({
+        file,
+        field: 'modules',
+        problem: 'a kernel that is entered by the Linux boot protocol takes none',
+        remedy: 'pass an --initrd, or name a Multiboot or PVH kernel',
+      });
+    }
     const header = setup?.header;
     const limit = header === undefined ? LINUX_CMDLINE_SIZE : (header.cmdlineSize ?? DEFAULT_CMDLINE_SIZE);
     const cmdlineAddress = this.#store('command line', encodeCmdline(this.#options.cmdline, limit, file));
@@ -170,12 +178,9 @@ class Placement {
     const { file, entry } = this.#kernel;
     const cmdlineAddress = this.#store('command line', encodeCmdline(this.#options.cmdline, LINUX_CMDLINE_SIZE, file));
     const modules = this.#placeModules();
-    const size = pvhStartInfoSize(modules.length, this.#e820.length);
-    const address = this.#allocateLow('PVH start info', size, 8);
-    this.#memory.copyIn(
-      address,
-      buildPvhStartInfo(address, { cmdlineAddress, modules, rsdpAddress: RSDP_ADDRESS, e820: this.#e820 }),
-    );
+    const input = { cmdlineAddress, modules, rsdpAddress: RSDP_ADDRESS, e820: this.#e820 };
+    const address = this.#allocateLow('PVH start info', buildPvhStartInfo(0, input).length, 8);
+    this.#memory.copyIn(address, buildPvhStartInfo(address, input));
     return this.#finish((tables) => pvhEntry(entry, address, tables));
   }
 

@@ -1,6 +1,6 @@
 /** hvm_start_info: Xen public headers, arch-x86/hvm/start_info.h, version 1. */
 
-import { concat, u32, u64 } from './bytes.ts';
+import { asciiz, concat, u32, u64 } from './bytes.ts';
 import type { E820Entry } from './e820.ts';
 
 const START_MAGIC = 0x336e_c578;
@@ -11,20 +11,23 @@ const MEMORY_ENTRY_SIZE = 24;
 
 export interface PvhStartInfoInput {
   readonly cmdlineAddress: number;
-  readonly modules: readonly { readonly address: number; readonly size: number }[];
+  readonly modules: readonly { readonly name: string; readonly address: number; readonly size: number }[];
   readonly rsdpAddress: number;
   readonly e820: readonly E820Entry[];
 }
 
-export function pvhStartInfoSize(modules: number, memoryEntries: number): number {
-  return START_INFO_SIZE + modules * MODULE_SIZE + memoryEntries * MEMORY_ENTRY_SIZE;
-}
-
-/** The structure for guest-physical `address`, followed by module list and memory map. */
+/** The structure for guest-physical `address`, followed by module list, memory map and the modules' command lines. */
 export function buildPvhStartInfo(address: number, input: PvhStartInfoInput): Uint8Array {
   const { modules, e820 } = input;
   const moduleList = address + START_INFO_SIZE;
   const memoryMap = moduleList + modules.length * MODULE_SIZE;
+  const names = modules.map(({ name }) => asciiz(name));
+  let nameAt = memoryMap + e820.length * MEMORY_ENTRY_SIZE;
+  const moduleEntries = modules.map((module, index) => {
+    const entry = concat(u64(module.address), u64(module.size), u64(nameAt), u64(0));
+    nameAt += names[index]!.length;
+    return entry;
+  });
   return concat(
     u32(START_MAGIC),
     u32(VERSION),
@@ -36,7 +39,8 @@ export function buildPvhStartInfo(address: number, input: PvhStartInfoInput): Ui
     u64(memoryMap),
     u32(e820.length),
     u32(0),
-    ...modules.map((module) => concat(u64(module.address), u64(module.size), u64(0), u64(0))),
+    ...moduleEntries,
     ...e820.map((entry) => concat(u64(entry.address), u64(entry.size), u32(entry.type), u32(0))),
+    ...names,
   );
 }

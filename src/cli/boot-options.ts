@@ -7,6 +7,12 @@ import { parseSerial, type SerialSpec } from './serial.ts';
 /** The options of `ukl-emu boot`, in the order of the help. */
 export const BOOT_OPTIONS = {
   initrd: { type: 'string', requiresArg: true, describe: 'initial RAM file system, plain or packed' },
+  module: {
+    type: 'string',
+    array: true,
+    requiresArg: true,
+    describe: 'module of a Multiboot or PVH kernel, after --initrd: FILE[ ARGUMENTS] (repeatable)',
+  },
   append: { type: 'string', requiresArg: true, default: '', describe: 'kernel command line' },
   memory: { type: 'string', requiresArg: true, default: '512M', describe: 'guest RAM, 16M to 4G' },
   cpu: {
@@ -73,6 +79,8 @@ export type BootArguments = InferredOptionTypes<typeof BOOT_OPTIONS> & { readonl
 export interface BootRequest {
   readonly kernel: string;
   readonly initrd: string | undefined;
+  /** FILE[ ARGUMENTS] each. */
+  readonly modules: readonly string[];
   readonly append: string;
   readonly memory: string;
   readonly cpu: string;
@@ -111,6 +119,7 @@ export function parseBootArguments(args: BootArguments): BootRequest {
   return {
     kernel: args.kernel,
     initrd,
+    modules: args.module ?? [],
     append,
     memory,
     cpu,

@@ -1,4 +1,5 @@
 import { type FileHandle, open } from 'node:fs/promises';
+import type { NamedBytes } from '../loader/load.ts';
 import { describeExit } from '../machine/exit.ts';
 import { Machine } from '../machine/machine.ts';
 import type { BootRequest } from './boot-options.ts';
@@ -33,9 +34,10 @@ export async function boot(request: BootRequest): Promise<number> {
   try {
     const stats = await openStats(request.stats);
     if (stats) cleanUp.push(() => stats.close());
-    const [kernel, initrd] = await Promise.all([
+    const [kernel, initrd, modules] = await Promise.all([
       readInput(request.kernel),
       request.initrd === undefined ? undefined : readInput(request.initrd),
+      Promise.all(request.modules.map(readModule)),
     ]);
     const { drives, close: closeDrives } = await openDrives(request.drives);
     cleanUp.push(closeDrives);
@@ -51,6 +53,7 @@ export async function boot(request: BootRequest): Promise<number> {
       ...machineOptions(request),
       kernel,
       ...(initrd && { initrd }),
+      modules,
       drives,
       net,
       onProgress: progress,
@@ -73,6 +76,12 @@ export async function boot(request: BootRequest): Promise<number> {
     signals.release();
     for (const close of cleanUp.reverse()) await close();
   }
+}
+
+/** FILE[ ARGUMENTS]; the guest gets all of it as the module's command line. */
+async function readModule(spec: string): Promise<NamedBytes> {
+  const [path = ''] = spec.split(' ');
+  return { name: spec, bytes: (await readInput(path)).bytes };
 }
 
 function machineOptions(request: BootRequest) {

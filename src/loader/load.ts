@@ -31,6 +31,8 @@ export interface LoadOptions {
   readonly maxOutput: number;
   /** How to enter an ELF that can be entered in several ways; chosen by the file's content when absent. */
   readonly protocol?: BootProtocol;
+  /** The bytes were packed, as bootloaders accept it, and have been unpacked: no second time. */
+  readonly packed?: boolean;
   /** Bytes of output made so far, for what takes long. */
   readonly onProgress?: (what: string, produced: number) => void;
 }
@@ -68,8 +70,14 @@ export async function loadKernel(kernel: NamedBytes, options: LoadOptions): Prom
         ...loadMultiboot(kernel.bytes, kernel.name),
         ...PLAIN,
       };
-    default:
-      throw notAKernel(kernel, kind);
+    default: {
+      const decompressor = findDecompressor(kernel.bytes);
+      if (decompressor === undefined || options.packed === true)
+        throw notAKernel(kernel, kind, options.packed === true);
+      const { name } = kernel;
+      const bytes = await unpackStream(decompressor, kernel.bytes, { file: name, field: 'kernel' }, options);
+      return await loadKernel({ name, bytes }, { ...options, packed: true });
+    }
   }
 }
 
@@ -120,19 +128,29 @@ async function unpackPayload(
   const sizeAt = payload.length - 4;
   const announced = new DataView(payload.buffer, payload.byteOffset + sizeAt, 4).getUint32(0, true);
   const stream = decompressor.name === 'gzip' ? payload : payload.subarray(0, sizeAt);
+  const elf = await unpackStream(decompressor, stream, { file, field: 'payload', sizeHint: announced }, options);
+  return { elf, format: decompressor.name };
+}
+
+async function unpackStream(
+  decompressor: Decompressor,
+  stream: Uint8Array,
+  { file, field, sizeHint }: { readonly file: string; readonly field: string; readonly sizeHint?: number },
+  options: LoadOptions,
+): Promise<Uint8Array> {
   try {
     const { output } = await decompressor.decompress(stream, {
       maxOutput: options.maxOutput,
-      sizeHint: announced,
+      ...(sizeHint !== undefined && { sizeHint }),
       onProgress: (_consumed, produced) => options.onProgress?.(file, produced),
     });
-    return { elf: output, format: decompressor.name };
+    return output;
   } catch (error) {
     if (!(error instanceof DecompressError)) throw error;
     throw new LoadError({
       file,
-      field: 'payload',
-      problem: `the ${decompressor.name} payload cannot be unpacked: ${error.message}`,
+      field,
+      problem: `the ${decompressor.name} ${field} cannot be unpacked: ${error.message}`,
       remedy: error.tooLarge ? 'give the guest more --memory' : 'the file is damaged: copy it again',
     });
   }
@@ -166,7 +184,7 @@ function preferred(linux: boolean, offered: Partial<Record<BootProtocol, unknown
   return order.find((protocol) => offered[protocol] !== undefined);
 }
 
-function notAKernel({ name, bytes }: NamedBytes, kind: FileKind): LoadError {
+function notAKernel({ name, bytes }: NamedBytes, kind: FileKind, packed: boolean): LoadError {
   const known: Partial<Record<FileKind, readonly [string, string]>> = {
     empty: ['the file is empty', 'name a kernel'],
     pe: ['is a PE file without a Linux setup header', 'UEFI programs cannot be booted; name a Linux bzImage'],
@@ -175,7 +193,12 @@ function notAKernel({ name, bytes }: NamedBytes, kind: FileKind): LoadError {
   };
   const [problem, remedy] = known[kind] ?? [
     kind === 'unknown' ? `is no kernel (${bytes.length} bytes of unknown kind)` : `is a ${kind} stream, not a kernel`,
-    kind === 'unknown' ? 'name a Linux bzImage, an ELF vmlinux or a Multiboot kernel' : 'unpack it first',
+    kind === 'lzop' ? 'unpack it first' : 'name a Linux bzImage, an ELF vmlinux or a Multiboot kernel',
   ];
-  return new LoadError({ file: name, field: 'kind of file', problem, remedy });
+  return new LoadError({
+    file: name,
+    field: 'kind of file',
+    problem: packed ? `unpacked it ${problem}` : problem,
+    remedy,
+  });
 }

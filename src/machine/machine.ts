@@ -218,11 +218,15 @@ export class Machine {
   }
 }
 
-async function loadFiles({ kernel, initrd, memory }: CheckedOptions, options: MachineOptions): Promise<BootFiles> {
+async function loadFiles(
+  { kernel, initrd, modules, memory }: CheckedOptions,
+  options: MachineOptions,
+): Promise<BootFiles> {
   const { unpack = 'host', onProgress } = options;
   const loading = { unpack, maxOutput: memory, ...(onProgress && { onProgress }) };
   return {
     kernel: await loadKernel(kernel, loading),
     initrd: initrd && { name: initrd.name, bytes: await loadInitrd(initrd, loading) },
+    modules,
   };
 }

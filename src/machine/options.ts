@@ -41,6 +41,8 @@ export interface MachineOptions {
   /** bzImage, ELF (Linux, PVH, Multiboot); told by content. */
   readonly kernel: File;
   readonly initrd?: File;
+  /** Modules of a Multiboot or PVH kernel, after the initrd, which is the first; `name` is what it gets as the module's command line. */
+  readonly modules?: readonly File[];
   /** Kernel command line. */
   readonly cmdline?: string;
   /** Guest RAM: bytes, or text such as "64M"; a multiple of 4096 from 16M to 4G. Default 512M. */
@@ -71,10 +73,10 @@ export interface MachineOptions {
   readonly onDebugConsole?: (bytes: Uint8Array) => void;
   /** Bytes unpacked so far, of what takes long. */
   readonly onProgress?: (file: string, produced: number) => void;
-  /** Time and entropy; default: those of the JavaScript environment. */
-  readonly host?: Host;
   /** Looks on: a profiler, a counter of instructions. */
   readonly observer?: Observer;
+  /** Time and entropy; default: those of the JavaScript environment. */
+  readonly host?: Host;
   /** Where `stats().milliseconds` count from, in `host.monotonicNs()`; default: the call of `Machine.create`. */
   readonly timeOriginNs?: number;
   /** Compiles the emulator's own wasm modules; default: V8's baseline tier under Node, where that is faster. */
@@ -87,6 +89,7 @@ export type Engine = 'auto' | 'interpreter';
 export interface CheckedOptions {
   readonly kernel: NamedBytes;
   readonly initrd: NamedBytes | undefined;
+  readonly modules: readonly NamedBytes[];
   readonly memory: number;
   readonly features: ReadonlySet<string>;
   readonly clock: 'host' | 'instructions';
@@ -118,6 +121,7 @@ export function checkOptions(options: MachineOptions): CheckedOptions {
   return {
     kernel: named(options.kernel, 'kernel'),
     initrd: options.initrd === undefined ? undefined : named(options.initrd, 'initrd'),
+    modules: (options.modules ?? []).map((file) => named(file, 'module')),
     memory: memorySize(options.memory ?? '512M'),
     features: cpuFeatures(options.cpu ?? DEFAULT_MODEL),
     clock,

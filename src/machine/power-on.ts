@@ -24,6 +24,7 @@ export interface BootFiles {
   readonly kernel: LoadedKernel;
   /** As the guest gets it: unpacked if the host does that. */
   readonly initrd: NamedBytes | undefined;
+  readonly modules: readonly NamedBytes[];
 }
 
 /** What the board tells the machine. */
@@ -76,10 +77,11 @@ export function powerOn(blueprint: Blueprint, events: BoardEvents): PoweredBoard
 }
 
 /** Puts the kernel where the first instruction can be executed. Throws LoadError when it does not fit. */
-export function installKernel({ board }: PoweredBoard, { kernel, initrd }: BootFiles, cmdline: string): void {
+export function installKernel({ board }: PoweredBoard, { kernel, initrd, modules }: BootFiles, cmdline: string): void {
   const { entry } = placeKernel(kernel, board.memory, {
     cmdline,
     ...(initrd && { initrd }),
+    modules,
     acpi: { cpus: 1, hpet: true },
   });
   board.enter(entry);

@@ -181,25 +181,35 @@ describe('PVH', () => {
       { type: PT_NOTE, data: makePvhNote(0x10_0008) },
     ];
     const file = makeElf({ bits: 32, programs, entry: 0x10_0000n });
-    const placed = await boot(file, memory, { initrd });
+    const modules = [{ name: 'disk a=1', bytes: new Uint8Array(10) }];
+    const placed = await boot(file, memory, { initrd, modules });
     checkRegions(placed, memory);
     const { entry } = placed;
     expect(entry).toMatchObject({ mode: 'protected32', rip: 0x10_0008, cr0: 0x11 });
     const info = entry.gpr.rbx!;
     expect(memory.read32(info)).toBe(0x336e_c578);
     expect(memory.read32(info + 4)).toBe(1);
-    expect(memory.read32(info + 12)).toBe(1);
+    expect(memory.read32(info + 12)).toBe(2);
     expect(text(memory, memory.read32(info + 24))).toBe('console=ttyS0');
     expect(memory.read64(info + 32)).toBe(0x9_fc10n);
     const module = memory.read32(info + 16);
     expect(memory.read64(module + 8)).toBe(5000n);
     expect([...memory.readBytes(memory.read32(module), 5000)]).toEqual([...initrd.bytes]);
+    expect(text(memory, memory.read32(module + 16))).toBe('initrd.cpio');
+    expect(text(memory, memory.read32(module + 32 + 16))).toBe('disk a=1');
     const map = memory.read32(info + 40);
     expect(memory.read32(info + 48)).toBe(placed.e820.length);
     expect(memory.read64(map + 24 * (placed.e820.length - 1))).toBe(BigInt(placed.e820.at(-1)!.address));
     expect(placed.e820.some(({ address, type }) => address === MIB && type === 1)).toBe(true);
     // 0xE0000-0xFFFFF is plain RAM for PVH guests: nothing of ours lies there.
     expect(placed.regions.some(({ start, end }) => start < MIB && end > 0xe_0000)).toBe(false);
+  });
+});
+
+describe('modules', () => {
+  it('are refused for a Linux kernel', async () => {
+    const options = { modules: [{ name: 'm', bytes: new Uint8Array(1) }] };
+    await expect(boot(bzImage(), GuestMemory.allocate(64 * MIB), options)).rejects.toThrow('kernel.elf: modules: ');
   });
 });
 
@@ -243,6 +253,21 @@ describe('Multiboot', () => {
 });
 
 describe('firmware data', () => {
+  it('has vectors of a BIOS that refuses', async () => {
+    const memory = GuestMemory.allocate(64 * MIB);
+    await boot(linuxElf, memory);
+    const handler = (vector: number): number => memory.read16(vector * 4 + 2) * 16 + memory.read16(vector * 4);
+    for (let vector = 0; vector < 256; vector++) {
+      // in the EBDA, after the tables there
+      expect(handler(vector)).toBeGreaterThanOrEqual(0x9_fc80);
+      expect(handler(vector)).toBeLessThan(0xa_0000);
+    }
+    // INT 15h: or byte [bp + 6], 1 ... mov ah, 0x86; iret
+    expect([...memory.readBytes(handler(0x15) + 3, 8)]).toEqual([0x80, 0x4e, 6, 1, 0x5d, 0xb4, 0x86, 0xcf]);
+    // INT 11h and 12h: words of the BIOS data area
+    expect([memory.read8(handler(0x11) + 7), memory.read8(handler(0x12) + 7)]).toEqual([0x10, 0x13]);
+  });
+
   it('is where guests look for it', async () => {
     const memory = GuestMemory.allocate(64 * MIB);
     const placed = await boot(linuxElf, memory, { acpi: { cpus: 2, hpet: true } });

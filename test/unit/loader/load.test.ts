@@ -166,11 +166,27 @@ describe('Multiboot', () => {
   });
 });
 
+describe('a packed kernel file', () => {
+  it('is unpacked, as GRUB does with Multiboot kernels', async () => {
+    const file = makeElf({ front: makeMultibootHeader(3) });
+    const kernel = await open(gzipSync(file));
+    expect(kernel).toMatchObject({ kind: 'elf64', protocol: 'multiboot', entry: 0x100_0000 });
+  });
+
+  it('is an error of one line when it is damaged or too large', async () => {
+    await expect(open(gzipSync(code).subarray(0, 20))).rejects.toThrow(
+      /^vmlinuz: kernel: the gzip kernel cannot be unpacked: .*/,
+    );
+  });
+});
+
 describe('what is no kernel', () => {
   it.each<[string, Uint8Array, string]>([
     ['empty file', new Uint8Array(0), 'is empty'],
-    ['gzip', gzipSync(code), 'unpack it first'],
-    ['xz', unbase64(PACKED.xz), 'unpack it first'],
+    ['gzip of something else', gzipSync(code), 'unpacked it is no kernel'],
+    ['xz of something else', unbase64(PACKED.xz), 'unpacked it is no kernel'],
+    ['gzip in gzip', gzipSync(gzipSync(code)), 'unpacked it is a gzip stream'],
+    ['lzop', Uint8Array.of(0x89, 0x4c, 0x5a, 0x4f, 0), 'unpack it first'],
     ['PE', Uint8Array.of(0x4d, 0x5a, 1, 2), 'UEFI'],
     ['initrd', makeCpio('init', code), '--initrd'],
     ['ARM kernel', makeElf({ machine: 183 }), 'not little-endian x86'],
