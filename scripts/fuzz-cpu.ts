@@ -1,4 +1,6 @@
 /** Compares the emulator's drivers with the host CPU, one random instruction at a time. See docs/fuzzing.md. */
+import { spawnSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { opcodeRows } from '../src/cpu/decode/opcodes.ts';
 import { parseCpu } from '../src/cpu/models.ts';
@@ -9,6 +11,7 @@ import { checkDecoder, type DecodeFinding } from '../test/oracle/decode-check.ts
 import { ENGINE_NAMES, type EngineName, openEngine } from '../test/oracle/engines.ts';
 import { enumerateForms, type FormFilter } from '../test/oracle/forms.ts';
 import { type Failure, type FuzzReport, fuzz, kindOf } from '../test/oracle/fuzz.ts';
+import { formatRecord, formKey, recordOf } from '../test/oracle/record.ts';
 import { formatRegression } from '../test/oracle/regression.ts';
 import { shrink } from '../test/oracle/shrink.ts';
 import { Silicon } from '../test/oracle/silicon.ts';
@@ -25,6 +28,8 @@ const USAGE = `npm run fuzz:cpu -- [options]
   --engine NAME    interpreter, translator, all (default) or silicon (the oracle against itself)
   --show N         failures of a kind to shrink and print (default 3)
   --table          cases, completions and differences for each form
+  --record FILE    writes the run's figures for each form there, as JSON (see test/oracle/record.ts)
+  --commit HASH    what to name there as the code that was run (default: HEAD)
   --decode N       instead: the decoder against the host, on N mutated instructions
   --declared N     instead: check the flags the opcode tables declare, N inputs a form`;
 
@@ -40,6 +45,8 @@ const { values } = parseArgs({
     engine: { type: 'string', default: 'all' },
     show: { type: 'string', default: '3' },
     table: { type: 'boolean', default: false },
+    record: { type: 'string' },
+    commit: { type: 'string' },
     declared: { type: 'string' },
     decode: { type: 'string' },
     help: { type: 'boolean', default: false },
@@ -55,6 +62,11 @@ function count(name: string, text: string): number {
   const value = Number(text);
   if (!Number.isSafeInteger(value) || value < 0) fail(`--${name} wants a number, not "${text}"`);
   return value;
+}
+
+function headCommit(): string {
+  const { stdout } = spawnSync('git', ['rev-parse', '--short', 'HEAD'], { encoding: 'utf8' });
+  return stdout.trim() || 'unknown';
 }
 
 function filter(): FormFilter {
@@ -76,7 +88,7 @@ function engineNames(): readonly EngineName[] {
 function printTable(report: FuzzReport): void {
   console.log('cases\tok\tdifferences\tform');
   for (const [form, { cases, ok, differences }] of report.forms) {
-    console.log(`${cases}\t${ok}\t${differences}\t${form.row.opcode} | ${form.name}`);
+    console.log(`${cases}\t${ok}\t${differences}\t${formKey(form)}`);
   }
 }
 
@@ -127,9 +139,8 @@ async function main(): Promise<number> {
   const seed = count('seed', values.seed);
   const reference = await Silicon.start();
   const { vendor, brand, family, model, stepping, xcr0 } = reference.cpu;
-  console.log(
-    `reference ${vendor} "${brand}" family ${family} model ${model} stepping ${stepping} xcr0 0x${xcr0.toString(16)}`,
-  );
+  const cpu = `${vendor} "${brand}" family ${family} model ${model} stepping ${stepping} xcr0 0x${xcr0.toString(16)}`;
+  console.log(`reference ${cpu}`);
   if (values.declared !== undefined) {
     const findings = await checkDeclared(rows, reference, count('declared', values.declared), seed);
     for (const finding of findings) console.log(finding);
@@ -165,10 +176,22 @@ async function main(): Promise<number> {
   const seconds = (performance.now() - started) / 1000;
   await printFailures(report, reference, count('show', values.show));
   if (values.table) printTable(report);
+  const rate = Math.round(report.cases / seconds);
+  if (values.record !== undefined) {
+    const run = {
+      seed,
+      first: count('first', values.first),
+      commit: values.commit ?? headCommit(),
+      reference: cpu,
+      engines: engines.map(({ name }) => name),
+      rate,
+    };
+    writeFileSync(values.record, formatRecord(recordOf(run, report)));
+  }
   const least = Math.min(...[...report.forms.values()].map(({ cases }) => cases));
   console.log(
     `seed=${seed} engines=${engines.map(({ name }) => name).join(',')} forms=${forms.length}${values.sequences ? '' : ` cases/form>=${least}`} ` +
-      `rate=${Math.round(report.cases / seconds)}/s`,
+      `rate=${rate}/s`,
   );
   console.log(`cases=${report.cases} differences=${report.differences}`);
   return report.differences === 0 ? 0 : 1;

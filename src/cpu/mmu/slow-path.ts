@@ -149,6 +149,12 @@ const codeCheck: HelperDefinition = {
   },
 };
 
+/** An access ran over the end of its segment. */
+function beyondLimit(f: FunctionBuilder, flags: I32): void {
+  const stack = i32.and(flags, i32.const(SLOW.stack));
+  setFault(f, i32.select(stack, i32.const(VECTOR.ss), i32.const(VECTOR.gp)), i32.const(0));
+}
+
 /** Translates both pages of a crossing access first, so that nothing happens if either faults. Yields the second page. */
 function translateCrossing(
   f: FunctionBuilder,
@@ -166,8 +172,7 @@ function translateCrossing(
   // in a flat segment of 32-bit code the access goes beyond the limit (reference CPU)
   const segmented = i32.and(i32.load(ZERO, STATE.codeMode), i32.const(3));
   f.if(i32.and(segmented, i64.eq(end, i64.const(0x1_0000_0000))), () => {
-    const stack = i32.and(flags, i32.const(SLOW.stack));
-    setFault(f, i32.select(stack, i32.const(VECTOR.ss), i32.const(VECTOR.gp)), i32.const(0));
+    beyondLimit(f, flags);
     f.return(f.results.length > 0 ? i64.const(0) : undefined);
   });
   const first = f.let(f.call('i64', h('translate'), [linear, access, flags]));
@@ -337,9 +342,17 @@ const probeWriteSlow: HelperDefinition = {
   },
 };
 
-/** Both ends of an operand must be canonical, whatever faults its first page may hold in store. */
+/**
+ * Both ends of an operand must be canonical, and below 4 GiB outside 64-bit mode, whatever faults its first page may hold in
+ * store.
+ */
 function checkEnd(f: FunctionBuilder, h: Lookup, linear: I64, flags: I32): void {
   const end = f.let(i64.add(linear, i64.extendU(i32.sub(widthOf(flags), i32.const(1)))));
+  const segmented = i32.ne(i32.and(i32.load(ZERO, STATE.codeMode), i32.const(3)), i32.const(0));
+  f.if(i32.and(segmented, i64.gtU(end, i64.const(0xffff_ffff))), () => {
+    beyondLimit(f, flags);
+    f.return();
+  });
   f.if(i32.eqz(f.call('i32', h('isCanonical'), [end])), () => {
     f.drop(f.call('i64', h('translate'), [end, i32.const(0), flags]));
     f.return();

@@ -185,7 +185,7 @@ export const element = (index: number, size: number): number[] =>
 /** Faults now unless all of memory operand i can be written. */
 export function probeOperand(cx: SemanticsContext, i: number, width = cx.width(i)): void {
   // asked for before the branches: the context keeps it in a local
-  const at = cx.linearAddress(i);
+  const at = cx.linearAddress(i, 'write');
   byStackSegment(cx, i, (stack) => cx.probeWrite(width, at, stack));
 }
 /** Stores both halves of a YMM, or one XMM, to memory or a register. */
@@ -198,10 +198,6 @@ export function storeParts(cx: SemanticsContext, i: number, values: readonly V12
   values.forEach((value, p) => {
     cx.writeV(i, value, p as 0 | 1, aligned);
   });
-}
-/** #GP(0) unless memory operand i is aligned to `alignment` bytes. */
-export function requireAligned(cx: SemanticsContext, i: number, alignment: number): void {
-  cx.raiseIf(i64.ne(i64.and(cx.linearAddress(i), i64.const(alignment - 1)), i64.const(0)), VECTOR.gp, 0);
 }
 /** A vector of an i64 and zeros above. */
 export const scalar64 = (value: I64): V128 => i64x2.replace(v128.zero(), 0, value);

@@ -1,11 +1,11 @@
 /** Control of the x87 and the saving of its state with the vector registers (SDM vol. 1, 8.1 and 10.5). */
 import { ZERO } from '../../wasm/builder.ts';
-import { i32, i64 } from '../../wasm/expr.ts';
+import { type I64, i32, i64 } from '../../wasm/expr.ts';
 import { v128 } from '../../wasm/simd.ts';
 import { STATE, VECTOR } from '../state.ts';
-import type { Semantics } from './context.ts';
-import { byStackSegment } from './shared.ts';
-import { pendingX87, requireAligned, x87Gate } from './vector.ts';
+import type { Semantics, SemanticsContext } from './context.ts';
+import { byStackSegment, wrapLinear } from './shared.ts';
+import { pendingX87, x87Gate } from './vector.ts';
 import {
   buildLegacyImage,
   buildSseImage,
@@ -48,12 +48,24 @@ export const emms: Semantics = (cx) => {
 };
 
 // ---- FXSAVE, FXRSTOR: 512 bytes (SDM vol. 1, table 10-2)
+/**
+ * Linear address of the image. Its start must be aligned to 16 bytes; where that is not canonical either, #SS of the stack
+ * segment comes first (reference CPU).
+ */
+function imageAddress(cx: SemanticsContext, access: 'read' | 'write'): I64 {
+  const linear = cx.linearAddress(0, access);
+  const misaligned = cx.f.let(i64.ne(i64.and(linear, i64.const(15)), i64.const(0)));
+  const nowhere = i32.eqz(cx.call('i32', 'isCanonical', [linear]));
+  cx.raiseIf(i32.and(i32.and(misaligned, cx.inStackSegment(0)), nowhere), VECTOR.ss, 0);
+  cx.raiseIf(misaligned, VECTOR.gp, 0);
+  return linear;
+}
+/** Address of the image's last byte, which is probed before the others (the order of the reference CPU). */
+const lastByte = (cx: SemanticsContext, linear: I64): I64 => cx.f.let(wrapLinear(cx, i64.add(linear, i64.const(511))));
 /** FXSAVE waits for nothing and needs no CR4.OSFXSR; CR0.EM gives #NM here. */
 export const fxsave: Semantics = (cx) => {
   x87Gate(cx);
-  requireAligned(cx, 0, 16);
-  // all 512 bytes must be there, the last one first (the order of the reference CPU)
-  const end = cx.f.let(i64.add(cx.linearAddress(0), i64.const(511)));
+  const end = lastByte(cx, imageAddress(cx, 'write'));
   byStackSegment(cx, 0, (stack) => cx.probeWrite(1, end, stack));
   buildLegacyImage(cx);
   cx.f.store32(ZERO, cx.state32(STATE.mxcsr), IMAGE + 24);
@@ -63,8 +75,7 @@ export const fxsave: Semantics = (cx) => {
 };
 export const fxrstor: Semantics = (cx) => {
   x87Gate(cx);
-  requireAligned(cx, 0, 16);
-  const end = cx.f.let(i64.add(cx.linearAddress(0), i64.const(511)));
+  const end = lastByte(cx, imageAddress(cx, 'read'));
   byStackSegment(cx, 0, (stack) => cx.f.drop(cx.load(1, end, stack)));
   loadImage(cx, 0, 0, 160 + 16 * registers(cx));
   cx.raiseIf(i32.shrU(i32.load(ZERO, IMAGE + 24), i32.const(16)), VECTOR.gp, 0);
