@@ -53,6 +53,12 @@ export const fild: Semantics = waiting((cx) => {
   loadSource(cx, true);
   run(cx, 'x87PushSource', []);
 });
+/** Packed decimal: 18 digits, the sign in the top bit. */
+export const fbld: Semantics = waiting((cx) => {
+  const { top, mantissa } = loadExtended(cx);
+  run(cx, 'x87FromDecimal', [top, mantissa]);
+  run(cx, 'x87PushSource', []);
+});
 /** A constant, rounded as the control word says: `up` tells in which modes (bit RC) the mantissa is one more. */
 const constant = (top: number, mantissa: bigint, up: number): Semantics =>
   waiting((cx) => {
@@ -72,20 +78,24 @@ export const fldlg2: Semantics = constant(0x3ffd, 0x9a209a84fbcff798n, NEAREST_A
 export const fldln2: Semantics = constant(0x3ffe, 0xb17217f7d1cf79abn, NEAREST_AND_UP);
 
 // ---- stores
-/** Stores `bits` unless an unmasked exception forbids it; then pops. All faults come first. */
-function storeResult(cx: SemanticsContext, bits: I64, pops: boolean): void {
+/** Runs `put` unless an unmasked exception forbids it, then pops. All faults have come before. */
+function finishStore(cx: SemanticsContext, pops: boolean, put: () => void): void {
   const { f } = cx;
   const open = i32.xor(cx.state32(STATE.fpuControl), c32(0x3f));
   const stores = f.let(i32.eqz(i32.and(i32.and(i32.load(ZERO, SOFT.flags), open), c32(0x1f))));
-  const width = cx.width(0) as Bytes;
-  const linear = cx.linearAddress(0, 'write');
-  byStackSegment(cx, 0, (stack) => cx.probeWrite(width, linear, stack));
-  f.if(stores, () => byStackSegment(cx, 0, (stack) => cx.store(width, linear, bits, stack)));
+  f.if(stores, put);
   // nothing was rounded where nothing was stored
   const kept = i32.select(stores, c32(-1), c32(~FLAG.inexact));
   const flags = i32.and(i32.load(ZERO, SOFT.flags), kept);
   f.drop(cx.call('i32', 'x87Finish', [flags, i32.and(i32.load(ZERO, SOFT.up), stores)]));
   if (pops) f.if(stores, () => pop(cx));
+}
+/** Stores `bits`, which a helper made of ST(0). */
+function storeResult(cx: SemanticsContext, bits: I64, pops: boolean): void {
+  const width = cx.width(0) as Bytes;
+  const linear = cx.linearAddress(0, 'write');
+  byStackSegment(cx, 0, (stack) => cx.probeWrite(width, linear, stack));
+  finishStore(cx, pops, () => byStackSegment(cx, 0, (stack) => cx.store(width, linear, bits, stack)));
 }
 const store = (pops: boolean): Semantics =>
   waiting((cx) => {
@@ -93,23 +103,33 @@ const store = (pops: boolean): Semantics =>
     else if (cx.width(0) === 10) storeExtended(cx);
     else storeResult(cx, cx.f.let(cx.call('i64', cx.width(0) === 4 ? 'x87ToSingle' : 'x87ToDouble', [])), pops);
   });
-/** FSTP m80: as it is, an empty register as the indefinite. */
-function storeExtended(cx: SemanticsContext): void {
-  const { f } = cx;
+/** Makes sure that ten bytes can be written; what stores the helpers' result there. */
+function tenBytes(cx: SemanticsContext): () => void {
   const second = linearAddressPlus(cx, 0, i64.const(8), 2, true);
   const first = linearAddressPlus(cx, 0, i64.const(0), 8, true);
   byStackSegment(cx, 0, (stack) => {
     cx.probeWrite(8, first, stack);
     cx.probeWrite(2, second, stack);
   });
-  f.if(cx.call('i32', 'x87Take', []), () => {
+  return () =>
     byStackSegment(cx, 0, (stack) => {
       cx.store(8, first, i64.load(ZERO, SOFT.extra), stack);
       cx.store(2, second, i64.load(ZERO, SOFT.extra + 8), stack);
     });
+}
+/** FSTP m80: as it is, an empty register as the indefinite. */
+function storeExtended(cx: SemanticsContext): void {
+  const put = tenBytes(cx);
+  cx.f.if(cx.call('i32', 'x87Take', []), () => {
+    put();
     pop(cx);
   });
 }
+export const fbstp: Semantics = waiting((cx) => {
+  const put = tenBytes(cx);
+  run(cx, 'x87ToDecimal', []);
+  finishStore(cx, true, put);
+});
 export const fst: Semantics = store(false);
 export const fstp: Semantics = store(true);
 /** The undocumented D9 D8+i: as FSTP, but an empty ST(0) is just popped. */
