@@ -13,6 +13,7 @@ import { FwCfg } from './devices/fw-cfg.ts';
 import { HPET_LENGTH, Hpet } from './devices/hpet.ts';
 import { I8042, I8042_COMMAND_OFFSET, I8042_PORT_92_OFFSET } from './devices/i8042.ts';
 import { Interrupts } from './devices/interrupts.ts';
+import { KvmClock } from './devices/kvm-clock.ts';
 import { LAPIC_LENGTH } from './devices/lapic.ts';
 import { assignBars } from './devices/pci/assign.ts';
 import { PciBus } from './devices/pci/bus.ts';
@@ -46,7 +47,7 @@ export interface BoardOptions {
   readonly debugExit: { readonly port: number; readonly onExit: (code: number) => void } | undefined;
   /** 'interpreter' translates nothing. */
   readonly engine?: 'auto' | 'interpreter';
-  readonly jit?: JitOptions;
+  readonly jit?: Partial<JitOptions>;
   readonly compile?: (bytes: Uint8Array<ArrayBuffer>) => WebAssembly.Module;
 }
 
@@ -60,6 +61,7 @@ export class Board {
   readonly serial: Serial16550;
   readonly debugConsole: DebugConsole;
   readonly pci: PciBus;
+  readonly kvmClock: KvmClock;
   readonly cpu: Cpu;
   /** Called when an interrupt for the processor appears: a sleeping host has to wake. */
   onWake: () => void = () => {};
@@ -139,6 +141,7 @@ export class Board {
     assignBars(this.pci);
 
     // processor
+    this.kvmClock = new KvmClock({ clock, memory, tsc: () => clock.now() + this.#tscOffset });
     const bus: CpuBus = {
       mmioRead: (address, width) => this.mmio.read(address, width as 1 | 2 | 4),
       mmioWrite: (address, width, value) => this.mmio.write(address, width as 1 | 2 | 4, value),
@@ -226,6 +229,7 @@ export class Board {
       writeTsc: (value) => {
         this.#tscOffset = Number(BigInt.asIntN(64, value)) - clock.now();
         lapic.setTscOffset(this.#tscOffset);
+        this.kvmClock.tscChanged();
       },
       readTscDeadline: () => read(0x6e0) ?? 0n,
       writeTscDeadline: (value) => {
@@ -233,6 +237,8 @@ export class Board {
       },
       readX2apic: (register) => read(0x800 + register),
       writeX2apic: (register, value) => write(0x800 + register, value),
+      readHypervisor: (index) => this.kvmClock.readMsr(index),
+      writeHypervisor: (index, value) => this.kvmClock.writeMsr(index, value),
     };
   }
 }

@@ -45,8 +45,12 @@ const xsaveSize = (mask: bigint, compacted: boolean): number => {
 
 const HIGHEST_BASIC = 0x16;
 const HIGHEST_EXTENDED = 0x8000_0008;
-/** Leaves that hypervisors define; none is offered, and they read as zero. */
-const HYPERVISOR = { first: 0x4000_0000, last: 0x4fff_ffff } as const;
+/** Leaves that hypervisors define; those not offered read as zero. */
+const HYPERVISOR = { first: 0x4000_0000, features: 0x4000_0001, timing: 0x4000_0010, last: 0x4fff_ffff } as const;
+/** Whose paravirtual interface it is: KVM's for a guest that wants its clock, else nobody's whom guests know. */
+const HYPERVISOR_NAME = { kvm: 'KVMKVMKVM\0\0\0', own: 'UklEmuUklEmu' } as const;
+/** KVM's word for "the clock never goes back between processors" (Linux Documentation/virt/kvm/x86/cpuid.rst). */
+const KVM_CLOCK_STABLE = 1 << 24;
 /** A leaf beyond the highest of its range answers as the highest basic one (SDM vol. 2, CPUID). */
 function effectiveLeaf(leaf: number): number {
   if (leaf >= HYPERVISOR.first && leaf <= HYPERVISOR.last) return leaf;
@@ -131,6 +135,23 @@ export function cpuid(requested: number, subleaf: number, options: CpuidOptions,
     case 0x16:
       result.eax = result.ebx = Math.round(options.tscFrequency / 1e6);
       result.ecx = 100;
+      break;
+    case HYPERVISOR.first: {
+      if (!features.has('hypervisor')) break;
+      const name = features.has('kvmclock') ? HYPERVISOR_NAME.kvm : HYPERVISOR_NAME.own;
+      result.eax = HYPERVISOR.timing;
+      result.ebx = le32(name, 0);
+      result.ecx = le32(name, 4);
+      result.edx = le32(name, 8);
+      break;
+    }
+    case HYPERVISOR.features:
+      if (features.has('kvmclock')) result.eax |= KVM_CLOCK_STABLE;
+      break;
+    case HYPERVISOR.timing:
+      // kHz of the time-stamp counter and of the local APIC's timer (VMware's leaf, which others took over)
+      if (!features.has('hypervisor')) break;
+      result.eax = result.ebx = Math.round(options.tscFrequency / 1e3);
       break;
     case 0x8000_0000:
       result.eax = HIGHEST_EXTENDED;

@@ -87,6 +87,7 @@ export const FEATURE_BITS: Readonly<Record<string, FeatureBit>> = {
   rdtscp: bit(0x8000_0001, 'edx', 27),
   lm: bit(0x8000_0001, 'edx', 29),
   nonstop_tsc: bit(0x8000_0007, 'edx', 8),
+  kvmclock: bit(0x4000_0001, 'eax', 3),
 };
 
 const BASE = [

@@ -24,6 +24,7 @@ export const MSR = {
   tscDeadline: 0x6e0,
   x2apic: 0x800,
   xss: 0xda0,
+  hypervisor: 0x4b56_4d00,
   efer: 0xc000_0080,
   star: 0xc000_0081,
   lstar: 0xc000_0082,
@@ -47,6 +48,9 @@ export interface MsrDevices {
   /** x2APIC registers by MSR number - 0x800; undefined = #GP. */
   readX2apic(register: number): bigint | undefined;
   writeX2apic(register: number, value: bigint): boolean;
+  /** Registers of the hypervisor, 0x4b56_4d00 and up; undefined or false: there is no such register. */
+  readHypervisor?(index: number): bigint | undefined;
+  writeHypervisor?(index: number, value: bigint): boolean;
 }
 
 const GP: GuestFault = { vector: VECTOR.gp, error: 0 };
@@ -144,6 +148,7 @@ export class ModelSpecificRegisters {
       default:
         if (this.#isMtrr(index)) return this.state.mtrr[index] ?? 0n;
         if (this.#isX2apic(index)) return d.readX2apic(index - MSR.x2apic) ?? GP;
+        if (this.#isHypervisor(index)) return d.readHypervisor?.(index) ?? GP;
         return GP;
     }
   }
@@ -219,12 +224,16 @@ export class ModelSpecificRegisters {
       default:
         if (this.#isMtrr(index)) return this.#writeMtrr(index, value);
         if (this.#isX2apic(index)) return d.writeX2apic(index - MSR.x2apic, value) ? undefined : GP;
+        if (this.#isHypervisor(index)) return d.writeHypervisor?.(index, value) ? undefined : GP;
         return GP;
     }
   }
 
   #isX2apic(index: number): boolean {
     return this.#features.has('x2apic') && index >= MSR.x2apic && index < MSR.x2apic + 0x100;
+  }
+  #isHypervisor(index: number): boolean {
+    return this.#features.has('kvmclock') && index >= MSR.hypervisor && index < MSR.hypervisor + 0x100;
   }
   #isMtrr(index: number): boolean {
     return (index >= MSR.mtrrPhysBase0 && index < MSR.mtrrPhysBase0 + 2 * MTRR_VARIABLE) || MTRR_FIXED.has(index);
