@@ -111,6 +111,11 @@ function undefinedResult(form: Form, test: CpuCase): boolean {
 /** RCP and RSQRT: relative error up to 1.5 * 2^-12 of each (SDM vol. 2, RCPPS); so two results differ by twice that. */
 const APPROXIMATE = /^v?(rcp|rsqrt)[ps]s$/;
 export const APPROXIMATE_ERROR = 3 * 2 ** -12;
+/**
+ * Reciprocals that an implementation may take for tiny and flush to 0: of inputs between 1.1111111111010b * 2^125 and
+ * 1.00000000000110...1b * 2^126 (SDM vol. 2, RCPPS).
+ */
+export const FLUSHED_RECIPROCAL = 2 ** -126 * (1 + APPROXIMATE_ERROR);
 
 /** x87 functions with an error below 1 ulp (SDM vol. 1, 8.3.10): the results of two CPUs are neighbours of the true value; C1 differs freely. */
 const TRANSCENDENTAL = /^(f2xm1|fyl2x|fyl2xp1|fptan|fpatan|fsin|fcos|fsincos)$/;
