@@ -42,7 +42,7 @@ export const roundingMode = (): I32 => i32.and(i32.shrU(cell32(SOFT.control), c3
 
 /** A format with a hidden bit: precision with it, exponent bias, and where the sign lies. */
 export interface Format {
-  readonly bits: 32 | 64;
+  readonly bits: 16 | 32 | 64;
   readonly precision: number;
   readonly bias: number;
   /** Smallest and largest exponent of a normal number. */
@@ -54,7 +54,7 @@ export interface Format {
   /** The "real indefinite": what invalid operations yield. */
   readonly defaultNan: bigint;
 }
-const format = (bits: 32 | 64, precision: number): Format => {
+const format = (bits: 16 | 32 | 64, precision: number): Format => {
   const bias = (1 << (bits - precision - 1)) - 1;
   const infinity = BigInt(2 * bias + 1) << BigInt(precision - 1);
   const quiet = 1n << BigInt(precision - 2);
@@ -62,6 +62,7 @@ const format = (bits: 32 | 64, precision: number): Format => {
   const defaultNan = signBit | infinity | quiet;
   return { bits, precision, bias, least: 1 - bias, most: bias, infinity, quiet, signBit, defaultNan };
 };
+export const HALF: Format = format(16, 11);
 export const SINGLE: Format = format(32, 24);
 export const DOUBLE: Format = format(64, 53);
 
@@ -411,6 +412,7 @@ const softSquareRoot: HelperDefinition = {
 };
 
 export const FLOAT_CORE_HELPERS: readonly HelperDefinition[] = [
+  pack('pack16', HALF),
   pack('pack32', SINGLE),
   pack('pack64', DOUBLE),
   softAdd,

@@ -3,6 +3,7 @@ import { CRYPTO_HELPERS } from './crypto.ts';
 import type { HelperDefinition } from './definition.ts';
 import { FLOAT_HELPERS } from './float.ts';
 import { FLOAT_CORE_HELPERS } from './float-core.ts';
+import { HALF_HELPERS } from './half.ts';
 import { STRING_COMPARISON_HELPERS } from './sse42.ts';
 import { HELPERS as STRING } from './string.ts';
 import { VECTOR_HELPERS } from './vector.ts';
@@ -22,6 +23,7 @@ export const SEMANTIC_HELPERS: readonly HelperDefinition[] = [
   ...VECTOR_HELPERS,
   ...FLOAT_CORE_HELPERS,
   ...FLOAT_HELPERS,
+  ...HALF_HELPERS,
   ...CRYPTO_HELPERS,
   ...STRING_COMPARISON_HELPERS,
   ...XSAVE_HELPERS,

@@ -8,6 +8,7 @@ import type { Semantics } from './context.ts';
 import * as control from './control.ts';
 import * as data from './data.ts';
 import * as dotProduct from './dot-product.ts';
+import * as f16c from './f16c.ts';
 import * as flag from './flag.ts';
 import { FMA } from './fma.ts';
 import * as muldiv from './muldiv.ts';
@@ -36,6 +37,7 @@ const MODULES: readonly Readonly<Record<string, Semantics>>[] = [
   bmi,
   control,
   data,
+  f16c,
   flag,
   FMA,
   muldiv,
