@@ -10,7 +10,7 @@ import { MmioBus, PortBus } from './devices/bus.ts';
 import type { AlarmClock } from './devices/clock.ts';
 import { DebugConsole, DebugExit } from './devices/debug-ports.ts';
 import { FwCfg } from './devices/fw-cfg.ts';
-import { HPET_LENGTH, Hpet } from './devices/hpet.ts';
+import { GatedLine, HPET_LENGTH, Hpet } from './devices/hpet.ts';
 import { I8042, I8042_COMMAND_OFFSET, I8042_PORT_92_OFFSET } from './devices/i8042.ts';
 import { Interrupts } from './devices/interrupts.ts';
 import { KvmClock } from './devices/kvm-clock.ts';
@@ -90,14 +90,22 @@ export class Board {
     lapic.onBaseChange = (base) => (base === undefined ? lapicWindow.unmap() : lapicWindow.map(base));
 
     // timers
-    const pitLine = interrupts.line(layout.PIT_IRQ);
-    const rtcLine = interrupts.line(layout.RTC_IRQ);
+    const pitLine = new GatedLine(interrupts.line(layout.PIT_IRQ));
+    const rtcLine = new GatedLine(interrupts.line(layout.RTC_IRQ));
     const pit = new Pit({ clock, irq: pitLine });
     this.ports.register(pit, layout.PIT_PORT, PIT_CONTROL_OFFSET + 1);
     this.ports.register(pit, layout.SYSTEM_CONTROL_PORT_B, 1, PIT_PORT_61_OFFSET);
     const rtc = new Rtc({ clock, irq: rtcLine, lowMemory: memory.lowSize, highMemory: memory.highSize });
     this.ports.register(rtc, layout.RTC_PORT, 2);
-    const hpet = new Hpet({ clock, legacyIrqs: [pitLine, rtcLine], pin: (pin) => interrupts.pin(pin) });
+    const hpet = new Hpet({
+      clock,
+      legacyIrqs: [interrupts.line(layout.PIT_IRQ), interrupts.line(layout.RTC_IRQ)],
+      pin: (pin) => interrupts.pin(pin),
+      onLegacyReplacement: (on) => {
+        pitLine.setOpen(!on);
+        rtcLine.setOpen(!on);
+      },
+    });
     this.mmio.register(hpet, layout.HPET_BASE, HPET_LENGTH);
     const pm = new AcpiPm({ clock, irq: interrupts.line(layout.SCI_IRQ), onPowerOff: options.onPowerOff });
     this.ports.register(pm, layout.PM1A_EVENT_PORT, ACPI_PM_LENGTH);

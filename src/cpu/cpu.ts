@@ -7,7 +7,7 @@ import { formKey } from './interpreter/form.ts';
 import { FormTable } from './interpreter/form-table.ts';
 import type { HandlerSource } from './interpreter/handlers.ts';
 import { HOT_ENCODINGS } from './interpreter/hot-forms.ts';
-import { Jit, type JitHost, type JitOptions } from './jit/jit.ts';
+import { DEFAULT_JIT, Jit, type JitHost, type JitOptions } from './jit/jit.ts';
 import type { Marker } from './marker.ts';
 import { SEMANTICS } from './semantics/index.ts';
 import { SYSTEM_OPERATIONS } from './semantics/system-operations.ts';
@@ -46,7 +46,7 @@ export interface CpuOptions {
   /** Compiles the core; the embedder may pin V8's baseline tier around it. */
   /** 'interpreter' translates nothing. */
   readonly engine?: 'auto' | 'interpreter';
-  readonly jit?: JitOptions;
+  readonly jit?: Partial<JitOptions>;
   readonly compile?: (bytes: Uint8Array<ArrayBuffer>) => WebAssembly.Module;
 }
 /** Why `run` came back. */
@@ -175,7 +175,7 @@ export class Cpu {
         decode,
         fetchPage: (linear) => this.#core.fetchPage(linear),
       };
-      this.jit = new Jit(host, options.jit);
+      this.jit = new Jit(host, { ...DEFAULT_JIT, ...options.jit });
     }
     state.u8.fill(0xff, NO_TLB.base, NO_TLB.base + NO_TLB.size);
     state.set32(STATE.codePages, codePages);
@@ -369,7 +369,7 @@ export class Cpu {
     if (this.#core.lookup(ip) === 0 && (this.processor.takeFault() || this.#decode())) return false;
     const record = this.#core.lookup(ip);
     const before = this.jit?.stats.translated ?? 0;
-    this.jit?.translate([{ record, pageBase: ip & ~0xfffn }]);
+    this.jit?.translate([{ record, pageBase: ip & ~0xfffn, tlbRead: this.state.get32(STATE.tlbRead) }]);
     return (this.jit?.stats.translated ?? 0) > before;
   }
 

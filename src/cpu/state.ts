@@ -90,6 +90,8 @@ export const STATE = {
   nextIp: 584,
   /** Samples written to PROFILE so far (i32, wraps). */
   profileCount: 592,
+  /** Branches from region to region until the next sample. */
+  edgeCountdown: 632,
   /** Nonzero while DR7 enables a data breakpoint; DR6 bits of those that the instruction in hand has met. */
   watching: 624,
   watchHits: 628,
@@ -218,6 +220,8 @@ export const COUNTER = {
   regionInterprets: 6,
   /** Exceptions delivered without leaving wasm. */
   fastExceptions: 7,
+  /** Instructions retired by regions. */
+  regionInstructions: 8,
 } as const;
 
 /**
@@ -250,13 +254,25 @@ export const JUMP_CACHE = {
   key: 8,
   record: 12,
 } as const;
-/** Ring of sampled branch targets: record u32, lookup key u32, page base i64. */
+/**
+ * Ring of samples: where a branch went (record, lookup key, page base), and for a branch from region to region the record and
+ * page base of the entry by which the region it left had been entered (else 0).
+ */
 export const PROFILE = {
   base: JUMP_CACHE.base + JUMP_CACHE.entries * JUMP_CACHE.entrySize,
   entries: 1024,
-  entrySize: 16,
+  entrySize: 32,
+  record: 0,
+  key: 4,
+  pageBase: 8,
+  from: 16,
+  /** STATE.tlbRead at the time. */
+  tlbRead: 20,
+  fromBase: 24,
   /** Every how many taken branches of the interpreter one is sampled. */
   period: 32,
+  /** Every how many branches from region to region one is sampled. */
+  edgePeriod: 256,
 } as const;
 /**
  * A TLB table without entries, read and write alike: while alignment is checked every access takes the slow path. All
@@ -311,4 +327,6 @@ export const EXIT = {
   repeat: 8,
   /** Translated code has come to an instruction that the interpreter must do: STATE.ip. */
   interpret: 9,
+  /** As jump, by a RET out of a region; seen by the dispatcher only. */
+  return: 10,
 } as const;

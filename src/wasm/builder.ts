@@ -218,6 +218,23 @@ export class FunctionBuilder implements Callable {
     for (const l of labels) this.code.u32(this.#depth - l.depth);
     this.code.u32(this.#depth - otherwise.depth);
   }
+  /** switch (index) { case 0: ... default: ... } where every case ends by itself. */
+  switch(index: I32, cases: readonly (() => void)[], otherwise: () => void): void {
+    const labels: Label[] = [];
+    const open = (n: number): void => {
+      if (n === 0) {
+        this.block((fallback) => this.brTable(labels.toReversed(), fallback, index));
+        otherwise();
+        return;
+      }
+      this.block((label) => {
+        labels.push(label);
+        open(n - 1);
+      });
+      cases[n - 1]!();
+    };
+    open(cases.length);
+  }
   return(value?: Expr): void {
     if (value) this.emit(value);
     this.code.byte(0x0f);

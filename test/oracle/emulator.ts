@@ -1,4 +1,5 @@
 import { Cpu, type CpuBus } from '../../src/cpu/cpu.ts';
+import type { Start } from '../../src/cpu/jit/jit.ts';
 import { parseCpu } from '../../src/cpu/models.ts';
 import { CODE_PAGE, STATE, VECTOR } from '../../src/cpu/state.ts';
 import { writeCr0, writeCr4 } from '../../src/cpu/system/control.ts';
@@ -159,7 +160,7 @@ export class Emulator implements Engine {
   }
 
   /** The case's first record, decoded if need be. */
-  #candidate(c: CpuCase, slot: number): { record: number; pageBase: bigint } {
+  #candidate(c: CpuCase, slot: number): Start {
     const { codeCache, state } = this.cpu;
     const at = codeAddress(c, slot);
     const page = at >> 12;
@@ -167,7 +168,8 @@ export class Emulator implements Engine {
     const next = c.codeOffset < CODE_SIZE / 2 ? page + 1 : -1;
     if (!codeCache.isKnown(page, offset)) codeCache.decode(page, offset, state.get32(STATE.codeMode), () => next);
     const records = state.get32(state.get32(STATE.codePages) + page * 4) + CODE_PAGE.map;
-    return { record: state.get32(records + offset * 4), pageBase: BigInt(CODE_BASE + c.codeOffset - offset) };
+    const pageBase = BigInt(CODE_BASE + c.codeOffset - offset);
+    return { record: state.get32(records + offset * 4), pageBase, tlbRead: state.get32(STATE.tlbRead) };
   }
 
   #set64(at: number, value: bigint): void {

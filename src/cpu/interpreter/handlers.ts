@@ -6,6 +6,7 @@ import { count } from '../mmu/walk.ts';
 import type { Semantics } from '../semantics/context.ts';
 import { COUNTER, EXIT, FAULT, PROFILE, RECORD, STATE, VECTOR } from '../state.ts';
 import { type HandlerExits, InterpreterContext } from './context.ts';
+import { emitSample } from './profile.ts';
 
 /** One form to be made into code: an example of it and its meaning. */
 export interface HandlerSource {
@@ -106,16 +107,7 @@ export function buildRunLoop(
         i32.eqz(f.get('i32', sample)),
         () => {
           f.set(sample, i32.const(PROFILE.period));
-          f.scope(() => {
-            const n = f.let(i32.load(ZERO, STATE.profileCount));
-            const at = f.let(
-              i32.add(i32.shl(i32.and(n, i32.const(PROFILE.entries - 1)), i32.const(4)), i32.const(PROFILE.base)),
-            );
-            f.store32(at, rec);
-            f.store32(at, i32.load(ZERO, STATE.lookupKey), 4);
-            f.store64(at, i64.load(ZERO, STATE.pageBase), 8);
-            f.store32(ZERO, i32.add(n, i32.const(1)), STATE.profileCount);
-          });
+          emitSample(f, rec, i32.const(0), i64.const(0));
         },
         undefined,
         'unlikely',
@@ -216,8 +208,7 @@ export function buildRunLoop(
                 },
                 () => {
                   f.store32(ZERO, i32.add(budget, i32.const(1)), STATE.budget);
-                  f.set(code, f.callIndirect('i32', handlerType, i32.load(rec, RECORD.imm), [i32.load(rec, RECORD.c)]));
-                  count(f, COUNTER.regionEntries);
+                  f.set(code, f.call('i32', lookup('enterRegions'), [rec]));
                   f.brIf(jumped, i32.eq(f.get('i32', code), i32.const(EXIT.jump)), 'likely');
                   f.brIf(deliver, i32.eq(f.get('i32', code), i32.const(EXIT.fault)));
                   f.if(i32.ne(f.get('i32', code), i32.const(EXIT.interpret)), () => f.br(left));
@@ -234,7 +225,7 @@ export function buildRunLoop(
                   advance();
                 }),
               ];
-              emitSwitch(f, handler, cases, () => {
+              f.switch(handler, cases, () => {
                 f.set(code, f.callIndirect('i32', handlerType, handler, [rec]));
                 dispatchCode();
               });
@@ -278,22 +269,4 @@ export function buildRunLoop(
   f.store32(ZERO, rec, STATE.record);
   f.result(f.get('i32', code));
   return f;
-}
-
-/** switch (index) { case 0: ... default: ... } where every case ends by itself. */
-function emitSwitch(f: FunctionBuilder, index: I32, cases: readonly (() => void)[], otherwise: () => void): void {
-  const labels: Label[] = [];
-  const open = (n: number): void => {
-    if (n === 0) {
-      f.block((fallback) => f.brTable(labels.toReversed(), fallback, index));
-      otherwise();
-      return;
-    }
-    f.block((label) => {
-      labels.push(label);
-      open(n - 1);
-    });
-    cases[n - 1]!();
-  };
-  open(cases.length);
 }

@@ -1,9 +1,17 @@
-import { ZERO } from '../../wasm/builder.ts';
-import { i32, i64 } from '../../wasm/expr.ts';
+import { type FunctionBuilder, ZERO } from '../../wasm/builder.ts';
+import { type I32, type I64, i32, i64 } from '../../wasm/expr.ts';
 import type { HelperDefinition } from '../helpers/definition.ts';
 import { markExecuted, markLargePage } from '../mmu/recent.ts';
 import { count } from '../mmu/walk.ts';
 import { ACCESS, CODE_PAGE, COUNTER, ITLB, JUMP_CACHE, STATE } from '../state.ts';
+
+/** Where the jump cache would keep the record for a linear address, and whether it does. */
+export function jumpCacheEntry(f: FunctionBuilder, ip: I64): { entry: I32; hit: I32 } {
+  const hash = i32.and(i32.wrap(i64.xor(ip, i64.shrU(ip, i64.const(12)))), i32.const(JUMP_CACHE.entries - 1));
+  const entry = f.let(i32.add(i32.shl(hash, i32.const(4)), i32.const(JUMP_CACHE.base)));
+  const sameKey = i32.eq(i32.load(entry, JUMP_CACHE.key), i32.load(ZERO, STATE.lookupKey));
+  return { entry, hit: i32.and(i64.eq(i64.load(entry, JUMP_CACHE.tag), ip), sameKey) };
+}
 
 /**
  * The record for a linear address, or 0: then STATE.fault tells of a fault, else JavaScript must decode.
@@ -15,10 +23,7 @@ const lookup: HelperDefinition = {
   results: ['i32'],
   build(f, h) {
     const ip = f.param('i64', 0);
-    const key = i32.load(ZERO, STATE.lookupKey);
-    const hash = i32.and(i32.wrap(i64.xor(ip, i64.shrU(ip, i64.const(12)))), i32.const(JUMP_CACHE.entries - 1));
-    const cached = f.let(i32.add(i32.shl(hash, i32.const(4)), i32.const(JUMP_CACHE.base)));
-    const hit = i32.and(i64.eq(i64.load(cached, JUMP_CACHE.tag), ip), i32.eq(i32.load(cached, JUMP_CACHE.key), key));
+    const { entry: cached, hit } = jumpCacheEntry(f, ip);
     f.if(
       hit,
       () => {
@@ -38,7 +43,7 @@ const lookup: HelperDefinition = {
     const record = f.let(i32.load(i32.add(map, offset), CODE_PAGE.map));
     f.if(i32.eqz(record), () => f.return(i32.const(0)));
     f.store64(cached, ip, JUMP_CACHE.tag);
-    f.store32(cached, key, JUMP_CACHE.key);
+    f.store32(cached, i32.load(ZERO, STATE.lookupKey), JUMP_CACHE.key);
     f.store32(cached, record, JUMP_CACHE.record);
     f.store64(ZERO, i64.and(ip, i64.const(-4096)), STATE.pageBase);
     f.result(record);

@@ -17,6 +17,8 @@ import { Driver, factsOf, signExtend, zeroExtend } from '../driver/driver.ts';
 import type { FlagRecord } from '../flags.ts';
 import type { Bytes } from '../semantics/context.ts';
 import { EXIT, SLOW, STATE } from '../state.ts';
+import { isIndirect } from './discover.ts';
+import { TARGET_ENTRY, type TargetTable } from './target-table.ts';
 
 /** What all instructions of a region share: guest registers and flags as wasm locals, and the ways out. */
 export interface RegionFrame {
@@ -54,10 +56,17 @@ export interface RegionFrame {
   knownFlags: number | undefined;
   /** Registers whose upper half is known to be zero at this point. */
   readonly zeroExtended: Set<number>;
-  /** Offsets that the region's calls come back to. */
-  readonly continuations: readonly number[];
+  /** Offsets that the region's calls come back to, and that its other indirect branches go to. */
+  readonly continuations: Targets;
+  readonly indirect: Targets;
   /** Goes to a block of the region, or out, at an offset from `base`. */
   branchTo(offset: number): void;
+}
+
+/** Offsets within the region that indirect branches may go to; a table where there are many. */
+export interface Targets {
+  readonly offsets: readonly number[];
+  readonly table: TargetTable | undefined;
 }
 
 /** The translator's side of the semantics: operands are constants, registers are locals. */
@@ -296,17 +305,35 @@ export class TranslatorContext extends Driver {
     } else this.f.if(condition, () => this.#frame.branchTo(target));
   }
   jumpAnywhere(linear: I64): void {
-    if (this.facts.mnemonic === 'ret') {
-      const target = this.f.let(linear);
-      for (const offset of this.#frame.continuations) {
-        this.f.if(i64.eq(target, this.#linear(offset)), () => this.#frame.branchTo(offset));
-      }
-      this.#leaveFor(target);
-    } else this.#leaveFor(linear);
+    const { continuations, indirect, branchTo, base } = this.#frame;
+    const isReturn = this.facts.mnemonic === 'ret';
+    const within = isReturn ? continuations : isIndirect(this.d) ? indirect : undefined;
+    const code = isReturn ? EXIT.return : EXIT.jump;
+    if (within === undefined || within.offsets.length === 0) {
+      this.#leaveFor(linear, code);
+      return;
+    }
+    const { f } = this;
+    const { table, offsets } = within;
+    const offset = f.let(i64.sub(linear, f.get('i64', base)));
+    if (table) {
+      const slot = i32.and(i32.shrU(i32.wrap(offset), i32.const(table.shift)), i32.const(table.mask));
+      const at = f.let(i32.shl(slot, i32.const(4)));
+      f.if(i64.eq(i64.load(at, table.address + TARGET_ENTRY.offset), offset), () => {
+        f.switch(
+          i32.load(at, table.address + TARGET_ENTRY.number),
+          table.targets.map((target) => () => branchTo(target)),
+          () => f.unreachable(),
+        );
+      });
+    } else {
+      for (const target of offsets) f.if(i64.eq(offset, i64.const(target)), () => branchTo(target));
+    }
+    this.#leaveFor(i64.add(offset, f.get('i64', base)), code);
   }
-  #leaveFor(linear: I64): void {
+  #leaveFor(linear: I64, code: number): void {
     this.f.set(this.#frame.ip, linear);
-    if (!this.#setsCode) this.f.set(this.#frame.code, i32.const(EXIT.jump));
+    if (!this.#setsCode) this.f.set(this.#frame.code, i32.const(code));
     this.f.br(this.#frame.leave);
     this.ended = true;
   }

@@ -20,10 +20,22 @@ export interface RegionPlan {
   readonly blocks: readonly Block[];
   /** Offsets where the region can be entered; the first is the one it was asked for. */
   readonly entries: readonly number[];
-  /** Where the region's calls come back to, the most recent found first: a RET looks here before it leaves. */
+  /** Where the region's calls come back to: a RET looks here before it leaves. */
   readonly continuations: readonly number[];
+  /** Where the region's other indirect branches have been seen to go: they look here before they leave. */
+  readonly indirect: readonly number[];
   /** RAM page of each linear page the region spans, by page number relative to the entry's. */
   readonly pages: ReadonlyMap<number, number>;
+}
+
+/** Why a region is made anew, larger than it was: offsets are from its own page. */
+export interface Growth {
+  /** Entries of the region it replaces. */
+  readonly entries: readonly number[];
+  /** Blocks that belong in it although other regions begin there. */
+  readonly blocks: ReadonlySet<number>;
+  /** Where its indirect branches go. */
+  readonly indirect: readonly number[];
 }
 
 /** What discovery needs of the rest of the CPU. */
@@ -45,8 +57,6 @@ const PAGE = 4096;
 export const MAX_BLOCKS = 100;
 const MAX_INSTRUCTIONS = 800;
 const MAX_BLOCK_LENGTH = 100;
-/** A RET compares its target with this many places to come back to. */
-const MAX_CONTINUATIONS = 6;
 
 /**
  * Instructions that are left to the interpreter: they end a slice, change modes or mappings, work through JavaScript, or
@@ -73,8 +83,11 @@ export const isTranslatable = (d: DecodedInstruction, host: Pick<DiscoveryHost, 
   d.rep === 'none' &&
   host.semantics(d.row.mnemonic) !== undefined;
 
-/** Follows hot code from `entry` along direct branches and fall-through, where the interpreter has been. */
-export function discover(host: DiscoveryHost, entry: number): RegionPlan | undefined {
+/**
+ * Follows hot code from `entry` along direct branches and fall-through, where the interpreter has been. Calls are followed
+ * into the blocks of `growth` only.
+ */
+export function discover(host: DiscoveryHost, entry: number, growth?: Growth): RegionPlan | undefined {
   const pages = new Map<number, number>();
   const pageOf = (offset: number): number => {
     const delta = Math.floor(offset / PAGE);
@@ -112,14 +125,18 @@ export function discover(host: DiscoveryHost, entry: number): RegionPlan | undef
   /** Offsets the interpreter must execute. */
   const interpreted = new Set<number>();
   const work = [entry];
+  const isWanted = (offset: number): boolean => growth?.blocks.has(offset) ?? false;
   const lead = (offset: number, isEntry: boolean): void => {
+    if (!known(offset)) return;
     // what has been translated already is entered rather than translated again
-    if (!known(offset) || host.isEntry(pageOf(offset), offset & (PAGE - 1))) return;
+    if (!isWanted(offset) && host.isEntry(pageOf(offset), offset & (PAGE - 1))) return;
     if (isEntry) entries.add(offset);
     if (leaders.has(offset) || leaders.size >= MAX_BLOCKS) return;
     leaders.add(offset);
     work.push(offset);
   };
+  for (const offset of growth?.indirect ?? []) lead(offset, false);
+  for (const offset of growth?.entries ?? []) lead(offset, true);
   for (let start = work.shift(); start !== undefined; start = work.shift()) {
     let at = start;
     while (!instructions.has(at) && instructions.size < MAX_INSTRUCTIONS) {
@@ -134,8 +151,10 @@ export function discover(host: DiscoveryHost, entry: number): RegionPlan | undef
       const next = at + d.length;
       const target = d.operands[0]?.kind === 'rel' ? next + d.operands[0].displacement : undefined;
       if (d.row.ends || ENDS_REGION.has(d.row.mnemonic)) {
-        if (d.row.mnemonic === 'call' || !d.row.ends || d.row.mnemonic === 'syscall') lead(next, true);
-        else {
+        if (d.row.mnemonic === 'call' || !d.row.ends || d.row.mnemonic === 'syscall') {
+          if (target !== undefined && isWanted(target)) lead(target, false);
+          lead(next, true);
+        } else {
           if (target !== undefined) lead(target, false);
           if (isConditional(d)) lead(next, false);
         }
@@ -155,10 +174,14 @@ export function discover(host: DiscoveryHost, entry: number): RegionPlan | undef
   for (const delta of pages.keys()) if (!spanned.has(delta)) pages.delete(delta);
   const continuations = blocks
     .filter((b) => b.instructions.at(-1)?.d.row.mnemonic === 'call' && starts.has(b.end))
-    .map((b) => b.end)
-    .slice(0, MAX_CONTINUATIONS);
-  return { blocks, entries: [...entries].filter((e) => starts.has(e)), continuations, pages };
+    .map((b) => b.end);
+  const indirect = (growth?.indirect ?? []).filter((offset) => starts.has(offset));
+  return { blocks, entries: [...entries].filter((e) => starts.has(e)), continuations, indirect, pages };
 }
+
+/** A JMP or CALL whose target is computed. */
+export const isIndirect = (d: DecodedInstruction): boolean =>
+  (d.row.mnemonic === 'jmp' || d.row.mnemonic === 'call') && d.operands[0]?.kind !== 'rel';
 
 const isConditional = (d: DecodedInstruction): boolean =>
   d.row.condition !== undefined || d.row.mnemonic.startsWith('loop') || /^j[er]?cxz$/.test(d.row.mnemonic);

@@ -3,19 +3,25 @@ import { ModuleBuilder } from '../../wasm/module.ts';
 import type { CodeMode, DecodedInstruction, DecodeFailure } from '../decode/types.ts';
 import type { CodeCache } from '../interpreter/code-cache.ts';
 import type { Semantics } from '../semantics/context.ts';
-import { PROFILE, RECORD, STATE } from '../state.ts';
+import { NO_TLB, PROFILE, RECORD, STATE, TLB } from '../state.ts';
 import type { StateMemory } from '../state-memory.ts';
-import { discover, type RegionPlan } from './discover.ts';
+import { type DiscoveryHost, discover, type RegionPlan } from './discover.ts';
+import { type Edge, EdgeProfile } from './edges.ts';
+import { growthOf } from './growth.ts';
+import type { Region, TlbTables } from './region.ts';
+import { planTable, TABLE_MINIMUM, type TargetTable, tableBytes, writeTable } from './target-table.ts';
 import { translateRegion } from './translate.ts';
 
 /** Thresholds; the defaults are justified in docs/architecture.md. */
 export interface JitOptions {
   /** Samples of a branch target (one in PROFILE.period taken branches) before its region is translated. */
   readonly threshold: number;
+  /** Samples of a branch between two regions (one in PROFILE.edgePeriod) before they are made one; doubled for each time. */
+  readonly growth: number;
   /** Regions kept before the oldest are evicted. */
   readonly maxRegions: number;
 }
-export const DEFAULT_JIT: JitOptions = { threshold: 128, maxRegions: 20_000 };
+export const DEFAULT_JIT: JitOptions = { threshold: 128, growth: 4, maxRegions: 20_000 };
 
 export interface JitHost {
   readonly memory: StateMemory;
@@ -31,17 +37,28 @@ export interface JitHost {
   fetchPage(linear: bigint): number;
 }
 
-/** One translated region, as far as it must be found again. */
-interface Region {
-  readonly plan: RegionPlan;
-  readonly slot: number;
-  readonly validCell: number;
-  /** Records that stand for its entries. */
-  readonly records: number[];
+/** Where a region is to begin: a record, the linear page it was reached in, and the TLB table for reads then. */
+export interface Start {
+  readonly record: number;
+  readonly pageBase: bigint;
+  readonly tlbRead: number;
 }
+const tablesOf = (read: number): TlbTables => ({ read, write: read === NO_TLB.base ? read : read + TLB.tableSize });
+/** What is to be translated. */
+interface Candidate {
+  readonly plan: RegionPlan;
+  /** RAM page of one of its pages: tells the mode. */
+  readonly ramPage: number;
+  readonly tlb: TlbTables;
+  /** The smaller region it is to stand for. */
+  readonly replaces?: Region;
+}
+const MAX_GROWTHS = 6;
 export interface JitStats {
   regions: number;
   translated: number;
+  /** Regions made anew to hold another they often went to. */
+  grown: number;
   instructions: number;
   bytes: number;
   translateMs: number;
@@ -59,10 +76,16 @@ export class Jit {
   readonly #byPage = new Map<number, Set<Region>>();
   readonly #freeSlots: number[] = [];
   readonly #freeCells: number[] = [];
+  /** Free target tables by size. */
+  readonly #freeTables = new Map<number, number[]>();
+  /** Region and offset in it of each record that stands for an entry. */
+  readonly #entries = new Map<number, { readonly region: Region; readonly offset: number }>();
+  readonly #edges = new EdgeProfile();
   #drained = 0;
   readonly stats: JitStats = {
     regions: 0,
     translated: 0,
+    grown: 0,
     instructions: 0,
     bytes: 0,
     translateMs: 0,
@@ -71,7 +94,7 @@ export class Jit {
     evicted: 0,
   };
 
-  constructor(host: JitHost, options: JitOptions = DEFAULT_JIT) {
+  constructor(host: JitHost, options: JitOptions) {
     this.#host = host;
     this.#options = options;
     host.cache.onDrop = (page) => this.#dropPage(page);
@@ -83,54 +106,126 @@ export class Jit {
     const count = memory.get32(STATE.profileCount);
     const from = Math.max(this.#drained, count - PROFILE.entries);
     this.#drained = count;
-    let ready: { record: number; pageBase: bigint }[] | undefined;
+    let ready: Start[] | undefined;
+    let hot: Edge[] | undefined;
     const key = memory.get32(STATE.lookupKey);
     for (let n = from; n < count; n++) {
       const at = PROFILE.base + (n & (PROFILE.entries - 1)) * PROFILE.entrySize;
-      const record = memory.get32(at);
+      const record = memory.get32(at + PROFILE.record);
+      const pageBase = memory.i64[(at + PROFILE.pageBase) >> 3]!;
+      const tlbRead = memory.get32(at + PROFILE.tlbRead);
+      // a sample of another mode or mapping than now cannot be translated now
+      const isCurrent = memory.get32(at + PROFILE.key) === key;
+      const source = memory.get32(at + PROFILE.from);
+      if (source !== 0) {
+        const region = this.#entries.get(source)?.region;
+        // a change of privilege is no way for a region to grow
+        if (!region || region.tlb.read !== tlbRead || region.growths >= MAX_GROWTHS) continue;
+        const seen = this.#edges.count(source, record);
+        if (seen >= this.#options.growth << region.growths && isCurrent) {
+          hot ??= [];
+          hot.push({
+            source,
+            sourceBase: memory.i64[(at + PROFILE.fromBase) >> 3]!,
+            target: record,
+            targetBase: pageBase,
+            tlbRead,
+          });
+        }
+        continue;
+      }
       const seen = (this.#samples.get(record) ?? 0) + 1;
       this.#samples.set(record, seen);
-      // a sample of another mode or mapping than now cannot be translated now
-      if (seen >= this.#options.threshold && memory.get32(at + 4) === key) {
+      if (seen >= this.#options.threshold && isCurrent) {
         this.#samples.delete(record);
         ready ??= [];
-        ready.push({ record, pageBase: memory.i64[(at + 8) >> 3]! });
+        ready.push({ record, pageBase, tlbRead });
       }
     }
     if (ready) this.translate(ready);
+    if (hot) this.#grow(hot);
     if (this.#samples.size > 50_000) this.#samples.clear();
   }
 
   /** Translates the regions that begin at these records, in one module. */
-  translate(candidates: readonly { record: number; pageBase: bigint }[]): void {
-    const { memory, cache, imports, table } = this.#host;
-    const started = performance.now();
-    const m = new ModuleBuilder();
-    m.importMemory({ name: 'state', initial: 1 });
-    m.importMemory({ name: 'ram', initial: 0 });
-    const made: { region: Region; name: string }[] = [];
-    for (const { record, pageBase } of candidates) {
+  translate(starts: readonly Start[]): void {
+    const { memory, cache } = this.#host;
+    const began = performance.now();
+    const candidates: Candidate[] = [];
+    for (const { record, pageBase, tlbRead } of starts) {
       const ramPage = cache.pageOfRecord(record);
       if (ramPage === undefined || cache.isPseudo(record)) continue;
       const offset = memory.u16[(record + RECORD.ipOffset) >> 1]!;
+      const plan = discover(this.#discoveryHost(ramPage, pageBase), offset);
+      if (plan) candidates.push({ plan, ramPage, tlb: tablesOf(tlbRead) });
+    }
+    this.#build(candidates, began);
+  }
+
+  /** Makes regions anew that keep going to others, with these others' blocks in them. */
+  #grow(hot: readonly Edge[]): void {
+    const began = performance.now();
+    const groups = new Map<Region, Edge[]>();
+    for (const edge of hot) {
+      const region = this.#entries.get(edge.source)?.region;
+      if (!region) continue;
+      const group = groups.get(region);
+      if (group) group.push(edge);
+      else groups.set(region, [edge]);
+    }
+    const candidates: Candidate[] = [];
+    for (const [region, edges] of groups) {
+      const ramPage = region.plan.pages.get(Math.floor(region.plan.entries[0]! / 4096))!;
+      const { base, growth } = growthOf(region, edges, (record) => this.#entries.get(record));
+      const plan = discover(this.#discoveryHost(ramPage, base), region.plan.entries[0]!, growth);
+      this.#edges.forget(region.records);
+      for (const { target } of edges) this.#edges.forget([target]);
+      const grew = plan && plan.blocks.length > region.plan.blocks.length;
+      // what cannot grow now will not be asked again
+      if (grew || (plan && plan.indirect.length > region.plan.indirect.length))
+        candidates.push({ plan, ramPage, tlb: region.tlb, replaces: region });
+      else for (const { source, target } of edges) this.#edges.ignore(source, target);
+    }
+    this.stats.grown += candidates.length;
+    this.#build(candidates, began);
+  }
+
+  #discoveryHost(ramPage: number, pageBase: bigint): DiscoveryHost {
+    const { cache, ram, decode, semantics } = this.#host;
+    return {
+      ram,
+      mode: cache.modeOfPage(ramPage).mode,
+      decode,
+      semantics: (mnemonic) => semantics.get(mnemonic),
+      ramPage: (delta) => this.#host.fetchPage(pageBase + BigInt(delta * 4096)),
+      isKnown: (page, at) => cache.isKnown(page, at),
+      isEntry: (page, at) => cache.isEntry(page, at),
+    };
+  }
+
+  /** Translates plans, in one module. */
+  #build(candidates: readonly Candidate[], began: number): void {
+    const { memory, cache, imports, table } = this.#host;
+    // looking for neighbouring pages may have left a fault behind
+    memory.set32(STATE.fault, 0);
+    if (candidates.length === 0) return;
+    const m = new ModuleBuilder();
+    m.importMemory({ name: 'state', initial: 1 });
+    m.importMemory({ name: 'ram', initial: 0 });
+    const made = candidates.map(({ plan, ramPage, tlb, replaces }, n) => {
       const { mode, stackSize } = cache.modeOfPage(ramPage);
-      const plan = discover(
-        {
-          ram: this.#host.ram,
-          mode,
-          decode: this.#host.decode,
-          semantics: (mnemonic) => this.#host.semantics.get(mnemonic),
-          ramPage: (delta) => (delta === 0 ? ramPage : this.#host.fetchPage(pageBase + BigInt(delta * 4096))),
-          isKnown: (page, at) => cache.isKnown(page, at),
-          isEntry: (page, at) => cache.isEntry(page, at),
-        },
-        offset,
-      );
-      if (!plan) continue;
       const validCell = this.#freeCells.pop() ?? memory.allocate(16);
       memory.set32(validCell, 0xffff_ffff);
-      const region: Region = { plan, slot: this.#freeSlots.pop() ?? this.#host.allocateSlot(), validCell, records: [] };
-      const name = `r${made.length}`;
+      const region: Region = {
+        plan,
+        slot: this.#freeSlots.pop() ?? this.#host.allocateSlot(),
+        validCell,
+        tlb,
+        tables: [this.#targetTable(plan.continuations), this.#targetTable(plan.indirect)],
+        growths: replaces ? replaces.growths + 1 : 0,
+        records: [],
+      };
+      const name = `r${n}`;
       const f = translateRegion(
         m,
         name,
@@ -138,32 +233,40 @@ export class Jit {
         {
           stackSize,
           segmented: mode !== 64,
-          tlbRead: memory.get32(STATE.tlbRead),
-          tlbWrite: memory.get32(STATE.tlbWrite),
+          tlbRead: tlb.read,
+          tlbWrite: tlb.write,
           semantics: this.#host.semantics,
           validCell,
+          tables: region.tables,
         },
         (module, helper) => this.#host.importHelper(module, helper),
       );
       m.export(f);
-      made.push({ region, name });
       this.stats.instructions += plan.blocks.reduce((sum, b) => sum + b.instructions.length, 0);
-    }
-    // looking for neighbouring pages may have left a fault behind
-    memory.set32(STATE.fault, 0);
-    if (made.length === 0) return;
+      return { region, name, replaces };
+    });
     const bytes = m.encode();
     const translated = performance.now();
     const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytes), imports);
-    for (const { region, name } of made) {
+    for (const { region, name, replaces } of made) {
       table.set(region.slot, exports[name]);
+      if (replaces && this.#regions.has(replaces)) this.#remove(replaces);
       this.#install(region);
     }
     this.stats.translated += made.length;
     this.stats.bytes += bytes.length;
-    this.stats.translateMs += translated - started;
+    this.stats.translateMs += translated - began;
     this.stats.compileMs += performance.now() - translated;
     this.#evict();
+  }
+
+  #targetTable(offsets: readonly number[]): TargetTable | undefined {
+    const plan = offsets.length < TABLE_MINIMUM ? undefined : planTable(offsets);
+    if (!plan) return undefined;
+    const bytes = tableBytes(plan);
+    const table = { ...plan, address: this.#freeTables.get(bytes)?.pop() ?? this.#host.memory.allocate(bytes) };
+    writeTable(this.#host.memory, table);
+    return table;
   }
 
   #install(region: Region): void {
@@ -183,7 +286,9 @@ export class Jit {
     region.plan.entries.forEach((offset, n) => {
       const page = region.plan.pages.get(Math.floor(offset / 4096))!;
       const record = cache.installEntry(page, offset & 0xfff, region.slot, n);
-      if (record !== undefined) region.records.push(record);
+      if (record === undefined) return;
+      region.records.push(record);
+      this.#entries.set(record, { region, offset });
     });
     this.stats.regions = this.#regions.size;
   }
@@ -202,6 +307,7 @@ export class Jit {
     const { cache, table } = this.#host;
     this.#regions.delete(region);
     for (const record of region.records) {
+      this.#entries.delete(record);
       // records of the dropped page itself are gone already
       if (cache.pageOfRecord(record) !== droppedPage) cache.removeEntry(record);
     }
@@ -211,6 +317,12 @@ export class Jit {
     table.set(region.slot, null);
     this.#freeSlots.push(region.slot);
     this.#freeCells.push(region.validCell);
+    for (const used of region.tables) {
+      if (!used) continue;
+      const free = this.#freeTables.get(tableBytes(used));
+      if (free) free.push(used.address);
+      else this.#freeTables.set(tableBytes(used), [used.address]);
+    }
     this.stats.regions = this.#regions.size;
   }
   /** Oldest first; one at a time, never wholesale. */

@@ -1,4 +1,4 @@
-import type { Block, RegionPlan } from './discover.ts';
+import { type Block, isIndirect, type RegionPlan } from './discover.ts';
 
 /** A block at its place in the order. */
 export interface BlockNode {
@@ -126,6 +126,7 @@ function successors(b: Block, plan: RegionPlan): number[] {
   const last = b.instructions.at(-1)!;
   const target = last.d.operands[0];
   if (last.d.row.mnemonic === 'ret') return [...plan.continuations];
+  if (isIndirect(last.d)) return [...plan.indirect];
   const out: number[] = [];
   // the fall-through last in the walk comes first in reverse postorder
   if (target?.kind === 'rel') out.push(last.offset + last.d.length + target.displacement);

@@ -7,6 +7,7 @@ import { BAIL, EXIT, STATE, VECTOR } from '../state.ts';
 import { type RegionFrame, TranslatorContext } from './context.ts';
 import { type Block, ENDS_REGION, type RegionPlan } from './discover.ts';
 import { elementOf, type LoopNode, layOut } from './layout.ts';
+import type { TargetTable } from './target-table.ts';
 
 /** What a region is translated for. */
 export interface TranslationMode {
@@ -19,6 +20,8 @@ export interface TranslationMode {
   readonly semantics: ReadonlyMap<string, Semantics>;
   /** Two i64 cells: the lookup key and the base for which the region's pages were last found to be mapped as planned. */
   readonly validCell: number;
+  /** For the plan's continuations and indirect targets, where there are many. */
+  readonly tables: readonly [TargetTable | undefined, TargetTable | undefined];
 }
 
 const STATUS = FLAG.cf | FLAG.pf | FLAG.af | FLAG.zf | FLAG.sf | FLAG.of;
@@ -60,7 +63,8 @@ export function translateRegion(
     tlbWrite: mode.tlbWrite,
     knownFlags: undefined,
     zeroExtended: new Set(),
-    continuations: plan.continuations,
+    continuations: { offsets: plan.continuations, table: mode.tables[0] },
+    indirect: { offsets: plan.indirect, table: mode.tables[1] },
     branchTo: () => {},
   };
   const { blocks, positions, paths, root } = layOut(plan);

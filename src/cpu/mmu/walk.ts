@@ -16,9 +16,9 @@ const EFER = { lma: 0x400, nxe: 0x800 } as const;
 const state64 = (offset: number): I64 => i64.load(ZERO, offset);
 const bit64 = (value: I64, mask: number | bigint): I32 => i64.ne(i64.and(value, i64.const(mask)), i64.const(0));
 
-export const count = (f: FunctionBuilder, counter: number): void => {
+export const count = (f: FunctionBuilder, counter: number, by: I64 = i64.const(1)): void => {
   const at = STATE.counters + counter * 8;
-  f.store64(ZERO, i64.add(state64(at), i64.const(1)), at);
+  f.store64(ZERO, i64.add(state64(at), by), at);
 };
 
 /** Sets the fault cells; the first fault of an instruction wins because nothing runs after it. */

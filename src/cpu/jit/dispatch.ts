@@ -1,0 +1,61 @@
+import { type FunctionBuilder, ZERO } from '../../wasm/builder.ts';
+import { type I32, i32, i64 } from '../../wasm/expr.ts';
+import type { ModuleBuilder } from '../../wasm/module.ts';
+import { PSEUDO } from '../interpreter/handlers.ts';
+import { jumpCacheEntry } from '../interpreter/lookup.ts';
+import { emitSample } from '../interpreter/profile.ts';
+import { count } from '../mmu/walk.ts';
+import { COUNTER, EXIT, JUMP_CACHE, PROFILE, RECORD, STATE } from '../state.ts';
+
+/**
+ * `enterRegions(record of an entry) -> EXIT code`: runs the region, and every region after it as long as the jump cache knows
+ * where control went and a region begins there. EXIT.jump: STATE.ip is for the interpreter.
+ */
+export function buildDispatcher(m: ModuleBuilder): FunctionBuilder {
+  const f = m.function('enterRegions', ['i32'], ['i32']);
+  const regionType = m.type(['i32'], ['i32']);
+  const record = f.newLocal('i32');
+  const base = f.newLocal('i64');
+  const before = f.newLocal('i32');
+  const code = f.newLocal('i32');
+  f.set(record, f.param('i32', 0));
+  const rec = f.get('i32', record);
+  /** Instructions executed in this run of the CPU, whatever has cut the budget meanwhile. */
+  const executed = (): I32 => i32.sub(i32.load(ZERO, STATE.budgetTotal), i32.load(ZERO, STATE.budget));
+  f.loop((again) => {
+    f.set(base, i64.load(ZERO, STATE.pageBase));
+    f.set(before, executed());
+    f.set(code, f.callIndirect('i32', regionType, i32.load(rec, RECORD.imm), [i32.load(rec, RECORD.c)]));
+    count(f, COUNTER.regionEntries);
+    count(f, COUNTER.regionInstructions, i64.extendU(i32.sub(executed(), f.get('i32', before))));
+    const returned = i32.eq(f.get('i32', code), i32.const(EXIT.return));
+    f.if(i32.or(i32.eq(f.get('i32', code), i32.const(EXIT.jump)), returned), () => {
+      const ip = f.let(i64.load(ZERO, STATE.ip));
+      const { entry, hit } = jumpCacheEntry(f, ip);
+      f.if(hit, () => {
+        const next = f.let(i32.load(entry, JUMP_CACHE.record));
+        f.if(i32.eq(i32.load16U(next, RECORD.handler), i32.const(PSEUDO.enter)), () => {
+          f.store64(ZERO, i64.and(ip, i64.const(-4096)), STATE.pageBase);
+          // a RET tells nothing of what its region should hold: the CALL does
+          const step = i32.ne(f.get('i32', code), i32.const(EXIT.return));
+          const left = f.let(i32.sub(i32.load(ZERO, STATE.edgeCountdown), step));
+          f.store32(ZERO, left, STATE.edgeCountdown);
+          f.if(
+            i32.leS(left, i32.const(0)),
+            () => {
+              f.store32(ZERO, i32.const(PROFILE.edgePeriod), STATE.edgeCountdown);
+              emitSample(f, next, rec, f.get('i64', base));
+            },
+            undefined,
+            'unlikely',
+          );
+          f.set(record, next);
+          f.br(again);
+        });
+      });
+      f.set(code, i32.const(EXIT.jump));
+    });
+  });
+  f.result(f.get('i32', code));
+  return f;
+}
