@@ -1,6 +1,7 @@
 /**
- * Builds every image from Debian's packages: `npm run images [-- --dir DIR] [-- --update] [-- --keep]`.
- * The images go to images/.build/out; --update also replaces the prebuilt ones and the manifest.
+ * Builds every image from Debian's packages: `npm run images [-- --dir DIR] [-- --only NAME] [-- --update] [-- --keep]`.
+ * The images go to images/.build/out; --update also replaces the prebuilt ones and the manifest. With --only the
+ * initrd and one kernel are built; the others are taken as they were built before.
  */
 import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { cpus } from 'node:os';
@@ -160,8 +161,8 @@ class Build {
 
 const MAKE = ['ARCH=x86_64', `CC=${COMPILER}`, `HOSTCC=${COMPILER}`];
 
-/** Builds everything below `base`, into `out`. */
-export async function buildImages(base: string, out: string, keep = false): Promise<Artefact[]> {
+/** Builds everything below `base`, into `out`; or `only` one kernel, and takes the others from what is in `out`. */
+export async function buildImages(base: string, out: string, keep = false, only?: string): Promise<Artefact[]> {
   requireRelease();
   await requireSpace(base, GIGABYTES);
   await requireTools(PINNED_TOOLS, TOOLS);
@@ -182,8 +183,14 @@ export async function buildImages(base: string, out: string, keep = false): Prom
         say('initrd');
         await build.initrds(fresh);
         for (const spec of KERNELS) {
-          say(spec.name);
-          await build.kernel(spec, fresh);
+          if (only === undefined || spec.name === only) {
+            say(spec.name);
+            await build.kernel(spec, fresh);
+          } else {
+            for (const name of ['bzImage', 'vmlinux', 'System.map.gz'].map((suffix) => `${spec.name}.${suffix}`)) {
+              await copyFile(join(out, name), join(fresh, name));
+            }
+          }
         }
       }),
   );
@@ -198,12 +205,21 @@ export async function buildImages(base: string, out: string, keep = false): Prom
 
 async function main(): Promise<void> {
   const { values } = parseArgs({
-    options: { dir: { type: 'string' }, update: { type: 'boolean' }, keep: { type: 'boolean' } },
+    options: {
+      dir: { type: 'string' },
+      only: { type: 'string' },
+      update: { type: 'boolean' },
+      keep: { type: 'boolean' },
+    },
   });
+  const { only } = values;
+  if (only !== undefined && !KERNELS.some(({ name }) => name === only)) {
+    throw new Failure(`--only ${only}: name one of ${KERNELS.map(({ name }) => name).join(', ')}`);
+  }
   const started = Date.now();
   const base = values.dir === undefined ? BUILD : resolve(values.dir);
   const out = values.dir === undefined ? OUT : join(base, 'out');
-  const artefacts = await buildImages(base, out, values.keep);
+  const artefacts = await buildImages(base, out, values.keep, only);
   for (const { name, sha256, size } of artefacts) console.log(`${sha256}  ${String(size).padStart(9)}  ${name}`);
   console.log(
     `${((Date.now() - started) / 60000).toFixed(1)} minutes, ${(childCpuSeconds() / 60).toFixed(1)} of processor time`,

@@ -1,10 +1,12 @@
 /*
  * What LEBench measures, one line per result:
- *   UKL-BENCH name=read-1 variant=call n=21000 ns=180.2 tsc=468.0
- * ns and tsc are for one operation, medians of batches, after a warm-up. The static program makes system calls by
- * SYSCALL (variant "syscall"); inside the kernel they are made by calling the kernel's entry ("call") and, if the
- * kernel has been built with UKL_BYPASS, as plain functions ("bypass").
+ *   UKL-BENCH name=read-1 variant=call n=21000 ns=180.2 tsc=468.0 min=179.0 q1=179.9 q3=181.3 max=220.7
+ * ns and tsc are for one operation, medians of batches, after a warm-up; min, q1, q3 and max are those of ns. The
+ * static program makes system calls by SYSCALL (variant "syscall"); inside the kernel they are made by calling the
+ * kernel's entry ("call") and, if the kernel has been built with UKL_BYPASS, as plain functions ("bypass").
+ * The last batch of the warm-up is marked for whoever counts instructions, as region "name/variant".
  */
+#include "marker.h"
 #include "runtime.h"
 
 #include <asm/errno.h>
@@ -16,7 +18,7 @@
 #include <linux/poll.h>
 #include <linux/time.h>
 
-enum { PAGE = 4096, LARGEST = 16384, BATCHES = 21, WARM_UP = 3, WATCHED = 10 };
+enum { PAGE = 4096, LARGEST = 16384, BATCHES = 21, WARM_UP = 3, MARKED = -1, WATCHED = 10 };
 enum { AF_UNIX = 1, AF_INET = 2, SOCK_STREAM = 1, TCP_PORT = 5556, SIOCSIFFLAGS = 0x8914, IFF_UP = 1 };
 
 /* The system calls that are measured, in the shape of C functions. */
@@ -140,23 +142,55 @@ static uint64_t median(uint64_t *values, unsigned count) {
   return values[count / 2];
 }
 
+/* A value in tenths as decimal digits, in one of a few static buffers. */
+static const char *tenths(uint64_t value) {
+  static char buffers[8][24];
+  static unsigned next;
+  char *text = buffers[next++ % 8] + 23;
+  *text = 0;
+  *--text = '0' + value % 10;
+  *--text = '.';
+  do *--text = '0' + (value /= 10) % 10;
+  while (value >= 10);
+  return text;
+}
+
 static void report(const char *name, long size, struct series *series, unsigned operations) {
-  uint64_t ns = median(series->ns, series->count), tsc = median(series->tsc, series->count);
+  unsigned last = series->count - 1;
+  uint64_t *ns = series->ns, middle = median(ns, series->count), tsc = median(series->tsc, series->count);
   print("UKL-BENCH name=", name, size ? "-" : "", size ? number(size) : "", " variant=", calls->variant,
-        " n=", number((uint64_t)series->count * operations), " ns=", number(ns / 10), ".", number(ns % 10),
-        " tsc=", number(tsc / 10), ".", number(tsc % 10), "\n", NULL);
+        " n=", number((uint64_t)series->count * operations), " ns=", tenths(middle), " tsc=", tenths(tsc),
+        " min=", tenths(ns[0]), " q1=", tenths(ns[last / 4]), " q3=", tenths(ns[last * 3 / 4]),
+        " max=", tenths(ns[last]), "\n", NULL);
+}
+
+/* The name of a marked region. */
+struct label {
+  char text[40];
+};
+
+static struct label region(const char *name, long size) {
+  const char *parts[] = {name, size ? "-" : "", size ? number(size) : "", "/", calls->variant};
+  struct label label = {0};
+  unsigned used = 0;
+  for (unsigned part = 0; part < sizeof parts / sizeof *parts; part++)
+    for (const char *c = parts[part]; *c && used < sizeof label.text - 1; c++) label.text[used++] = *c;
+  return label;
 }
 
 /* Runs a statement `operations` times a batch. */
 #define MEASURE(name, size, operations, statement)                       \
   do {                                                                   \
     struct series series = {0};                                          \
+    struct label label = region(name, size);                             \
     for (int batch = -WARM_UP; batch < BATCHES; batch++) {               \
       struct stamp from = now();                                         \
+      if (batch == MARKED) mark(MARKER_BEGIN, label.text, (operations)); \
       for (unsigned i = 0; i < (operations); i++) {                      \
         statement;                                                       \
         __asm__ volatile("" : : : "memory");                             \
       }                                                                  \
+      if (batch == MARKED) mark(MARKER_END, label.text, 0);              \
       struct stamp to = now();                                           \
       if (batch >= 0) add(&series, from, to, (operations));              \
     }                                                                    \
@@ -201,18 +235,23 @@ static void connect_tcp(int ends[2]) {
 static void measure_socket(const char *send_name, const char *receive_name, int ends[2], int size) {
   enum { MESSAGES = 8, ROUNDS = 16 };
   struct series sent = {0}, received = {0};
+  struct label send = region(send_name, size), receive = region(receive_name, size);
   for (int batch = -WARM_UP; batch < BATCHES; batch++) {
     struct stamp sending = {0}, receiving = {0};
     for (int round = 0; round < ROUNDS; round++) {
       struct stamp a = now();
+      if (batch == MARKED) mark(MARKER_BEGIN, send.text, MESSAGES);
       for (int i = 0; i < MESSAGES; i++) calls->sendto(ends[0], buffer, size, 0, NULL, 0);
+      if (batch == MARKED) mark(MARKER_END, send.text, 0);
       struct stamp b = now();
+      if (batch == MARKED) mark(MARKER_BEGIN, receive.text, MESSAGES);
       for (int i = 0; i < MESSAGES; i++)
         for (long left = size; left > 0;) {
           long got = calls->recvfrom(ends[1], buffer, left, 0, NULL, NULL);
           if (got <= 0) die("recvfrom", got);
           left -= got;
         }
+      if (batch == MARKED) mark(MARKER_END, receive.text, 0);
       struct stamp c = now();
       sending.ns += b.ns - a.ns, sending.tsc += b.tsc - a.tsc;
       receiving.ns += c.ns - b.ns, receiving.tsc += c.tsc - b.tsc;
@@ -268,17 +307,25 @@ static char *map_pages(long pages) {
 static void measure_mappings(void) {
   enum { MAPPINGS = 32, PAGES = 16 };
   struct series mapped = {0}, unmapped = {0}, touched = {0};
+  struct label map = region("mmap", PAGES * PAGE), unmap = region("munmap", PAGES * PAGE);
+  struct label touch = region("page-fault-heap", 0);
   for (int batch = -WARM_UP; batch < BATCHES; batch++) {
     char *at[MAPPINGS];
     struct stamp a = now();
+    if (batch == MARKED) mark(MARKER_BEGIN, map.text, MAPPINGS);
     for (int i = 0; i < MAPPINGS; i++) at[i] = map_pages(PAGES);
+    if (batch == MARKED) mark(MARKER_END, map.text, 0);
     struct stamp b = now();
+    if (batch == MARKED) mark(MARKER_BEGIN, unmap.text, MAPPINGS);
     for (int i = 0; i < MAPPINGS; i++) calls->munmap(at[i], PAGES * PAGE);
+    if (batch == MARKED) mark(MARKER_END, unmap.text, 0);
     struct stamp c = now();
     char *heap = map_pages(MAPPINGS * PAGES);
     if ((long)heap < 0 && (long)heap > -PAGE) die("mmap", (long)heap);
     struct stamp d = now();
+    if (batch == MARKED) mark(MARKER_BEGIN, touch.text, MAPPINGS * PAGES);
     for (int i = 0; i < MAPPINGS * PAGES; i++) *(volatile char *)(heap + i * PAGE) = 1;
+    if (batch == MARKED) mark(MARKER_END, touch.text, 0);
     struct stamp e = now();
     calls->munmap(heap, MAPPINGS * PAGES * PAGE);
     if (batch < 0) continue;
@@ -301,13 +348,16 @@ __attribute__((noinline)) static int descend(int frames) {
 static void measure_stack(void) {
   enum { FRAMES = 128 };
   struct series touched = {0};
+  struct label label = region("page-fault-stack", 0);
   char *here = __builtin_frame_address(0);
   char *below = (char *)((uintptr_t)here & -PAGE) - 2 * PAGE;
   descend(FRAMES + 4); /* grows the stack, so that there is something to give back */
   for (int batch = -WARM_UP; batch < BATCHES; batch++) {
     checked("madvise", sys3(__NR_madvise, below - FRAMES * PAGE, FRAMES * PAGE, MADV_DONTNEED));
     struct stamp from = now();
+    if (batch == MARKED) mark(MARKER_BEGIN, label.text, FRAMES);
     descend(FRAMES);
+    if (batch == MARKED) mark(MARKER_END, label.text, 0);
     struct stamp to = now();
     if (batch >= 0) add(&touched, from, to, FRAMES);
   }
