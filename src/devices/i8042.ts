@@ -1,6 +1,5 @@
 import type { ByteWideDevice } from './bus.ts';
 import type { IrqLine } from './device.ts';
-import type { ResetKind } from './reset-control.ts';
 import type { Saveable } from './saveable.ts';
 
 /**
@@ -53,7 +52,7 @@ export interface I8042Options {
   /** Interrupt lines 1 and 12. */
   readonly keyboardIrq: IrqLine;
   readonly auxiliaryIrq: IrqLine;
-  readonly onReset: (kind: ResetKind) => void;
+  readonly onReset: (kind: 'i8042' | 'port-92') => void;
 }
 
 export class I8042 implements ByteWideDevice, Saveable<I8042State> {

@@ -1,6 +1,5 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import { I8042 } from '../../../src/devices/i8042.ts';
-import { ResetControl } from '../../../src/devices/reset-control.ts';
 import { hammer, TestClock, TestLine } from './fuzz.ts';
 
 const DATA = 0;
@@ -84,23 +83,5 @@ describe('i8042', () => {
 
   test('100,000 random accesses', () => {
     hammer(i8042, new TestClock(), [DATA, COMMAND, PORT_92, 1, 0x33]);
-  });
-});
-
-describe('reset control', () => {
-  test('a rising RST_CPU resets; the register reads back', () => {
-    const control = new ResetControl({ onReset: (kind) => resets.push(kind) });
-    control.write(0, 1, 0x02);
-    expect([resets, control.read(0, 1)]).toEqual([[], 0x02]);
-    control.write(0, 1, 0x06);
-    control.write(0, 1, 0x06);
-    expect([resets, control.read(0, 1)]).toEqual([['port-cf9'], 0x06]);
-    control.reset();
-    control.write(0, 1, 0xff);
-    expect([resets.length, control.read(0, 1)]).toEqual([2, 0x0e]);
-  });
-
-  test('100,000 random accesses', () => {
-    hammer(new ResetControl({ onReset: () => {} }), new TestClock(), [0]);
   });
 });
