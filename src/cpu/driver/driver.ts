@@ -114,7 +114,8 @@ export abstract class Driver implements SemanticsContext {
   protected isFlat(_segment: number): boolean {
     return false;
   }
-  abstract effectiveAddress(i: number): I64;
+  abstract effectiveAddress(i: number, index?: I64): I64;
+  abstract indexVector(i: number, part: 0 | 1): V128;
   abstract inStackSegment(i: number): I32;
   abstract registerNumber(i: number): I32;
   abstract gpr(index: number, width?: Bytes): I64;
@@ -265,6 +266,11 @@ export abstract class Driver implements SemanticsContext {
       undefined,
       'unlikely',
     );
+  }
+  elementAddress(i: number, index: I64): I64 {
+    const offset = this.f.let(this.effectiveAddress(i, index));
+    this.checkOperandSegment(i, offset, this.width(i), false);
+    return this.f.let(this.computeLinear(i, offset));
   }
   checkOperandSegment(i: number, offset: I64, width: number, write: boolean): void {
     if (this.facts.mode === 64) return;

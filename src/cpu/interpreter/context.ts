@@ -99,7 +99,7 @@ export class InterpreterContext extends Driver {
   #slot(field: number): I64 {
     return i64.load(i32.shl(i32.load8U(this.#record, field), i32.const(3)));
   }
-  effectiveAddress(i: number): I64 {
+  effectiveAddress(i: number, index?: I64): I64 {
     const m = this.d.operands[i] as MemOperand;
     const mask = (ea: I64): I64 =>
       m.addressSize === 8 ? ea : i64.and(ea, i64.const(m.addressSize === 4 ? 0xffff_ffff : 0xffff));
@@ -107,7 +107,7 @@ export class InterpreterContext extends Driver {
     let ea = i64.add(this.#slot(RECORD.base), i64.load(this.#record, RECORD.disp));
     if (m.index >= 0) {
       const scale = i64.extendU(i32.and(i32.load8U(this.#record, RECORD.scaleLength), i32.const(3)));
-      ea = i64.add(ea, i64.shl(this.#slot(RECORD.index), scale));
+      ea = i64.add(ea, i64.shl(index ?? this.#slot(RECORD.index), scale));
     }
     return mask(ea);
   }
@@ -131,6 +131,9 @@ export class InterpreterContext extends Driver {
   }
 
   // ---- vectors
+  indexVector(_i: number, part: 0 | 1): V128 {
+    return v128.load(i32.shl(i32.load8U(this.#record, RECORD.index), i32.const(5)), STATE.vec + 16 * part);
+  }
   protected vectorOperand(i: number, part: 0 | 1): V128 {
     return v128.load(this.#pointer(i), 16 * part);
   }

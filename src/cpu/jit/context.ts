@@ -176,12 +176,12 @@ export class TranslatorContext extends Driver {
   }
 
   // ---- addresses
-  effectiveAddress(i: number): I64 {
+  effectiveAddress(i: number, index?: I64): I64 {
     const m = this.d.operands[i] as MemOperand;
     let ea = i64.halves(m.dispLo, m.dispHi);
     if (m.base === 16) ea = i64.add(this.nextLinear(), ea);
     else if (m.base >= 0) ea = i64.add(this.#local(m.base), ea);
-    if (m.index >= 0) ea = i64.add(i64.shl(this.#local(m.index), i64.const(m.scale)), ea);
+    if (m.index >= 0) ea = i64.add(i64.shl(index ?? this.#local(m.index), i64.const(m.scale)), ea);
     if (m.addressSize === 8) return ea;
     return i64.and(ea, i64.const(m.addressSize === 4 ? 0xffff_ffff : 0xffff));
   }
@@ -211,6 +211,9 @@ export class TranslatorContext extends Driver {
     if (o.kind === 'vec') return STATE.vec + o.index * 32;
     if (o.kind === 'mmx') return STATE.fpr + o.index * 16;
     throw new RangeError(`${this.facts.mnemonic}: operand ${i} (${o.kind}) is no vector`);
+  }
+  indexVector(i: number, part: 0 | 1): V128 {
+    return v128.load(ZERO, STATE.vec + (this.d.operands[i] as MemOperand).index * 32 + 16 * part);
   }
   protected vectorOperand(i: number, part: 0 | 1): V128 {
     return v128.load(ZERO, this.#vector(i) + 16 * part);

@@ -59,6 +59,10 @@ export interface SemanticsContext {
    * that `access` (by default a read).
    */
   linearAddress(i: number, access?: 'read' | 'write' | 'unchecked'): I64;
+  /** Half `part` of the vector register that indexes memory operand i (VSIB). */
+  indexVector(i: number, part: 0 | 1): V128;
+  /** Linear address of the element of memory operand i that `index`, one of those, selects; checked for a read. */
+  elementAddress(i: number, index: I64): I64;
   /** The same checks for `width` bytes at an offset in the segment of operand i. */
   checkOperandSegment(i: number, offset: I64, width: number, write: boolean): void;
   /** The same for segment number `segment`. */

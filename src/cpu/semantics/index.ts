@@ -11,6 +11,7 @@ import * as dotProduct from './dot-product.ts';
 import * as f16c from './f16c.ts';
 import * as flag from './flag.ts';
 import { FMA } from './fma.ts';
+import * as gather from './gather.ts';
 import * as muldiv from './muldiv.ts';
 import * as sha from './sha.ts';
 import * as shift from './shift.ts';
@@ -40,6 +41,7 @@ const MODULES: readonly Readonly<Record<string, Semantics>>[] = [
   f16c,
   flag,
   FMA,
+  gather,
   muldiv,
   sha,
   shift,
