@@ -1,4 +1,5 @@
 import { placeKernel } from '../boot/place.ts';
+import type { Clock } from '../devices/clock.ts';
 import { VirtioBlk } from '../devices/virtio/blk.ts';
 import type { VirtioDevice } from '../devices/virtio/device.ts';
 import { VirtioNet } from '../devices/virtio/net.ts';
@@ -59,7 +60,7 @@ export function powerOn(blueprint: Blueprint, events: BoardEvents): PoweredBoard
     memory,
     clock: pacing.clock,
     features: checked.features,
-    virtio: plug(options, random(RNG_STREAM)),
+    virtio: plug(options, random(RNG_STREAM), pacing.clock),
     random: () => cpuRandom.next64(),
     onSerial: (bytes) => events.onSerial(bytes),
     onDebugConsole: options.onDebugConsole ?? (() => {}),
@@ -97,14 +98,15 @@ function allocate(size: number): GuestMemory {
 }
 
 /** Cards first, so that adding a disk does not move them to another slot. */
-function plug(options: MachineOptions, entropy: RandomSource): Plugged[] {
+function plug(options: MachineOptions, entropy: RandomSource, clock: Clock): Plugged[] {
   const plugged: Plugged[] = [];
   const add = (device: VirtioDevice, transport: Plugged['transport'] = 'transitional'): void => {
     plugged.push({ device, transport });
   };
   (options.net ?? []).forEach(({ backend, mac, mtu, transport }, index) => {
     if (backend === undefined) return;
-    add(new VirtioNet({ backend, mac: mac ?? defaultMac(index), ...(mtu !== undefined && { mtu }) }), transport);
+    const card = { backend, mac: mac ?? defaultMac(index), clock, ...(mtu !== undefined && { mtu }) };
+    add(new VirtioNet(card), transport);
   });
   for (const { store, id, transport } of options.drives ?? []) {
     add(new VirtioBlk({ store, ...(id !== undefined && { id }) }), transport);

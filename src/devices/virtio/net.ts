@@ -1,5 +1,6 @@
 import type { FrameOffload, NetBackend } from '../../net/backend.ts';
 import { completeChecksum, segmentTcp } from '../../net/offload.ts';
+import type { Alarm, Clock } from '../clock.ts';
 import { DescriptorChain } from './chain.ts';
 import { type VirtioDevice, type VirtioHost, VirtioType } from './device.ts';
 import { NetControl, type NetControlState } from './net-control.ts';
@@ -35,6 +36,11 @@ const LINK_UP = 1;
 const MIN_FRAME = 14;
 /** Smallest segment Linux makes; less would let one frame become tens of thousands. */
 const MIN_SEGMENT = 8;
+/**
+ * A driver takes back sent frames whenever it gets one, so the interrupt for this many of them may wait for that, and costs nothing then.
+ */
+const TX_SLACK = 8;
+const TX_INTERRUPT_DELAY_NS = 2_000_000;
 /** A 64 KiB datagram with its Ethernet and VLAN headers: the largest frame a driver may send with offloads. */
 export const MAX_FRAME = 65562;
 
@@ -48,6 +54,8 @@ export interface VirtioNetOptions {
   queueSize?: number;
   /** Offer checksum and segmentation offload; default true. */
   offload?: boolean;
+  /** With it, the interrupt for sent frames may come a little later, or never if a received frame makes it needless. */
+  clock?: Clock;
 }
 
 /** Frames and bytes since power-on, and what went wrong. */
@@ -100,6 +108,8 @@ export class VirtioNet implements VirtioDevice {
   readonly #backend: NetBackend;
   readonly #mac: Uint8Array;
   readonly #control: NetControl;
+  readonly #clock: Clock | undefined;
+  readonly #txAlarm: Alarm | undefined;
   #host!: VirtioHost;
   #rx!: VirtQueue;
   #tx!: VirtQueue;
@@ -130,7 +140,9 @@ export class VirtioNet implements VirtioDevice {
   #guestTso: Record<'tcp4' | 'tcp6' | 'udp' | 'none', boolean> = { tcp4: false, tcp6: false, udp: false, none: true };
 
   constructor(options: VirtioNetOptions) {
-    const { backend, mac, mtu = 1500, queueSize = 256, offload = true } = options;
+    const { backend, mac, mtu = 1500, queueSize = 256, offload = true, clock } = options;
+    this.#clock = clock;
+    this.#txAlarm = clock?.alarm('virtio-net transmit', () => void this.#tx.publish());
     this.#backend = backend;
     this.#mac = mac.slice(0, 6);
     this.#control = new NetControl(this.config.subarray(0, 6));
@@ -197,6 +209,7 @@ export class VirtioNet implements VirtioDevice {
     this.#resetWhileStarving ||= this.#starving;
     this.#starving = false;
     this.#pending = [];
+    this.#txAlarm?.cancel();
     this.#control.reset();
   }
 
@@ -218,6 +231,8 @@ export class VirtioNet implements VirtioDevice {
     this.#starving = state.starving;
     this.#pending = state.pending.map((segment) => segment.slice());
     this.#control.load(state.control);
+    // one may be owed
+    this.#setTxAlarm();
   }
 
   #applyFeatures(): void {
@@ -241,7 +256,11 @@ export class VirtioNet implements VirtioDevice {
         tx.push(chain.head, 0);
       }
     } while (tx.armNotification());
-    tx.publish();
+    if (tx.publish(this.#txAlarm === undefined ? 0 : TX_SLACK)) this.#setTxAlarm();
+  }
+
+  #setTxAlarm(): void {
+    if (this.#clock !== undefined) this.#txAlarm?.set(this.#clock.now() + TX_INTERRUPT_DELAY_NS);
   }
 
   /** Sends one chain; false if it is malformed and was dropped. */

@@ -29,6 +29,7 @@ export interface QueueState {
   address: number[];
   nextAvail: number;
   nextUsed: number;
+  signalled: number;
   inFlight: number;
 }
 
@@ -76,6 +77,8 @@ export class VirtQueue {
   #nextUsed = 0;
   /** Used index the guest has been shown. */
   #published = 0;
+  /** Used index up to which the guest has been interrupted, if it wanted to be. */
+  #signalled = 0;
   #inFlight = 0;
   #budget = 0;
   #descriptors: Uint8Array | undefined;
@@ -121,6 +124,7 @@ export class VirtQueue {
     this.#nextAvail = 0;
     this.#nextUsed = 0;
     this.#published = 0;
+    this.#signalled = 0;
     this.#inFlight = 0;
     this.size = this.maxSize;
     this.address.fill(0);
@@ -178,20 +182,29 @@ export class VirtQueue {
     this.#inFlight--;
   }
 
-  /** Ends a turn: shows the pushed chains to the guest and interrupts it unless it asked not to be (2.7.7.2). */
-  publish(): void {
+  /**
+   * Ends a turn: shows the pushed chains to the guest and interrupts it unless it asked not to be (2.7.7.2). With event index, an
+   * interrupt for no more than `slack` chains is put off: true says that it is owed, by a later call.
+   */
+  publish(slack = 0): boolean {
     if (this.#nextUsed !== this.#published && this.#open()) {
       putU16(this.#used!, 2, this.#nextUsed);
-      const old = this.#published;
       this.#published = this.#nextUsed;
-      const wanted = this.eventIndex
-        ? ((this.#nextUsed - u16(this.#avail!, 4 + 2 * this.size) - 1) & 0xffff) < ((this.#nextUsed - old) & 0xffff)
+    }
+    let wanted = false;
+    let owed = false;
+    if (this.#published !== this.#signalled && this.#open()) {
+      const event = this.eventIndex ? u16(this.#avail!, 4 + 2 * this.size) : this.#signalled;
+      const due = (this.#published - event) & 0xffff;
+      wanted = this.eventIndex
+        ? due !== 0 && due <= ((this.#published - this.#signalled) & 0xffff)
         : (u16(this.#avail!, 0) & AVAIL_NO_INTERRUPT) === 0;
-      this.#close();
-      if (wanted) this.#events.interrupt();
-      return;
+      owed = wanted && this.eventIndex && due <= slack;
+      this.#signalled = owed ? event : this.#published;
     }
     this.#close();
+    if (wanted && !owed) this.#events.interrupt();
+    return owed;
   }
 
   /** Asks for a notification with the next buffer (2.7.10); true when one is there already, so look again. */
@@ -214,6 +227,7 @@ export class VirtQueue {
       address: [...this.address],
       nextAvail: this.#nextAvail,
       nextUsed: this.#published,
+      signalled: this.#signalled,
       inFlight: this.#inFlight,
     };
   }
@@ -231,6 +245,7 @@ export class VirtQueue {
     this.#nextAvail = state.nextAvail & 0xffff;
     this.#nextUsed = state.nextUsed & 0xffff;
     this.#published = this.#nextUsed;
+    this.#signalled = state.signalled & 0xffff;
     this.#inFlight = state.inFlight;
   }
 

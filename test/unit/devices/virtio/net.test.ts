@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, test } from 'vitest';
+import { InstructionClock } from '../../../../src/devices/clock.ts';
 import { VirtioNet, type VirtioNetOptions } from '../../../../src/devices/virtio/net.ts';
 import type { VirtioPciMode } from '../../../../src/devices/virtio/pci-transport.ts';
 import type { FrameOffload, NetBackend } from '../../../../src/net/backend.ts';
@@ -110,7 +111,62 @@ function expectDropped(head: number): void {
 
 const received = (length: number, at = DATA): Uint8Array => rig.memory.bytes.slice(at, at + length);
 
+/** Whether the driver has been interrupted since the last time. */
+const interrupted = (): boolean => (driver.takeInterruptStatus() & 1) !== 0;
+
 beforeEach(() => start());
+
+describe('the interrupt for sent frames', () => {
+  const EVENT_INDEX = bit(29);
+  let now: number;
+  let clock: InstructionClock;
+
+  beforeEach(() => {
+    now = 0;
+    clock = new InstructionClock(() => now);
+  });
+
+  test('comes at once without a clock', () => {
+    start({ wanted: EVENT_INDEX });
+    tx.setUsedEvent(0);
+    transmit(header(), frameOf(60));
+    expect(interrupted()).toBe(true);
+  });
+
+  test('waits for the driver to look by itself, but not for ever', () => {
+    start({ wanted: EVENT_INDEX, clock });
+    tx.setUsedEvent(0);
+    const head = transmit(header(), frameOf(60));
+    expect(backend.frames).toHaveLength(1);
+    expect(interrupted()).toBe(false);
+    now = clock.next;
+    clock.fire();
+    expect(interrupted()).toBe(true);
+    expect(tx.collect()).toEqual([{ head, length: 0 }]);
+    tx.setUsedEvent(1);
+    transmit(header(), frameOf(60));
+    // the driver has looked
+    tx.setUsedEvent(2);
+    now = clock.next;
+    clock.fire();
+    expect(interrupted()).toBe(false);
+  });
+
+  test('does not wait when many have been sent, nor across a reset', () => {
+    start({ wanted: EVENT_INDEX, clock });
+    tx.setUsedEvent(0);
+    let sent = 0;
+    do {
+      transmit(header(), frameOf(60));
+      sent++;
+    } while (!interrupted() && sent < 64);
+    expect(sent).toBe(9);
+    tx.setUsedEvent(sent);
+    transmit(header(), frameOf(60));
+    driver.writeStatus(0);
+    expect(clock.next).toBe(Number.POSITIVE_INFINITY);
+  });
+});
 
 describe('configuration', () => {
   test('MAC, link status and MTU', () => {

@@ -428,6 +428,53 @@ describe('notifications', () => {
     expect(interrupts).toBe(1);
   });
 
+  describe('an interrupt that may wait', () => {
+    /** One chain more; true if its interrupt is owed. */
+    const publishOne = (slack: number): boolean => {
+      ring.add({ address: 0x8000, length: 4 });
+      while (queue.pop(chain)) queue.push(chain.head, 0);
+      return queue.publish(slack);
+    };
+
+    test('is owed until a call without slack, or until more has piled up', () => {
+      queue.eventIndex = true;
+      ring.setUsedEvent(0);
+      expect([publishOne(2), publishOne(2), interrupts]).toEqual([true, true, 0]);
+      expect(memory.data.getUint16(ring.used + 2, true)).toBe(2);
+      expect([publishOne(2), interrupts]).toEqual([false, 1]);
+      ring.setUsedEvent(3);
+      expect([publishOne(2), interrupts]).toEqual([true, 1]);
+      expect([queue.publish(), interrupts]).toEqual([false, 2]);
+      expect([queue.publish(), interrupts]).toEqual([false, 2]);
+    });
+
+    test('is not sent once the driver has seen the chains itself, however often that happens', () => {
+      queue.eventIndex = true;
+      for (let i = 0; i < 70_000; i++) {
+        ring.setUsedEvent(i);
+        if (!publishOne(2)) expect.unreachable(`turn ${i}`);
+        ring.collect();
+      }
+      ring.setUsedEvent(70_000);
+      expect([queue.publish(), interrupts]).toEqual([false, 0]);
+      expect([publishOne(0), interrupts]).toEqual([false, 1]);
+    });
+
+    test('does not exist without event index', () => {
+      expect([publishOne(2), interrupts]).toEqual([false, 1]);
+    });
+
+    test('is still owed after save and load', () => {
+      queue.eventIndex = true;
+      ring.setUsedEvent(0);
+      expect(publishOne(2)).toBe(true);
+      const other = newQueue();
+      other.eventIndex = true;
+      other.load(queue.save());
+      expect([other.publish(), interrupts]).toEqual([false, 1]);
+    });
+  });
+
   test('suppressed notifications are asked for again', () => {
     queue.suppressNotification();
     expect(ring.needsKick(0)).toBe(false);
