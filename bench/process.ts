@@ -1,0 +1,106 @@
+import { spawn } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
+
+/** Text that a program wrote, and what it had cost until then. */
+export interface Mark {
+  readonly line: string;
+  /** Milliseconds since the program was started. */
+  readonly wallMs: number;
+  /** Processor seconds, user and system, of all its threads. */
+  readonly cpuSeconds: number;
+}
+export interface Measured {
+  readonly marks: readonly Mark[];
+  readonly wallMs: number;
+  readonly cpuSeconds: number;
+  /** The most memory it had resident, bytes. */
+  readonly peakBytes: number;
+}
+export interface Measurement {
+  readonly command: string;
+  readonly args: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+  /** The program is ended when its output matches. */
+  readonly until: RegExp;
+  /** Lines to be noted with their time. */
+  readonly lines?: RegExp;
+  readonly timeoutSeconds: number;
+}
+
+/** Clock ticks a second in /proc/PID/stat: USER_HZ, 100 on every Linux of x86-64 and arm64. */
+const TICKS = 100;
+
+/**
+ * Runs a program until its standard output matches, then kills it. What it has cost is read from /proc at that moment (Linux
+ * only), so nothing but the program itself is counted, and nothing after the match.
+ */
+export function measure({ command, args, env, until, lines, timeoutSeconds }: Measurement): Promise<Measured> {
+  return new Promise((resolve, reject) => {
+    const started = performance.now();
+    const child = spawn(command, args, {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      ...(env && { env: { ...process.env, ...env } }),
+    });
+    let output = '';
+    let errors = '';
+    let searched = 0;
+    let settled = false;
+    const marks: Mark[] = [];
+    const settle = (act: () => void): void => {
+      if (settled) return;
+      settled = true;
+      clearTimeout(timer);
+      child.kill('SIGKILL');
+      act();
+    };
+    const fail = (what: string): void => {
+      const said = (errors.trim() || output.trim()).split('\n').slice(-3).join(' | ').slice(-300);
+      settle(() => reject(new Error(`${command} ${what}; its last words: ${said}`)));
+    };
+    const timer = setTimeout(() => fail(`did not get to ${until} in ${timeoutSeconds} s`), timeoutSeconds * 1000);
+    child.once('error', (error) => settle(() => reject(error)));
+    child.once('close', (status, signal) => fail(`ended (${signal ?? status}) before ${until}`));
+    child.stderr.on('data', (chunk: Buffer) => {
+      errors = (errors + chunk.toString('latin1')).slice(-4096);
+    });
+    child.stdout.on('data', (chunk: Buffer) => {
+      if (settled || child.pid === undefined) return;
+      const wallMs = performance.now() - started;
+      const cpuSeconds = cpuSecondsOf(child.pid);
+      output += chunk.toString('latin1');
+      for (let end = output.indexOf('\n', searched); end >= 0; end = output.indexOf('\n', searched)) {
+        const line = output.slice(searched, end).trim();
+        searched = end + 1;
+        if (lines?.test(line)) marks.push({ line, wallMs, cpuSeconds });
+      }
+      if (until.test(output)) {
+        const peakBytes = peakBytesOf(child.pid);
+        settle(() => resolve({ marks, wallMs, cpuSeconds, peakBytes }));
+      }
+    });
+  });
+}
+
+/**
+ * Exact to a few milliseconds where the kernel has /proc/PID/task/TID/schedstat, whose first field is nanoseconds of running; a
+ * thread that has ended is missing there, but neither Node nor QEMU ends any while a guest runs. Else exact to a clock tick.
+ */
+function cpuSecondsOf(pid: number): number {
+  // the name, field 2, may contain anything
+  const fields = readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ').at(-1)!.split(' ');
+  const ticks = (Number(fields[11]) + Number(fields[12])) / TICKS;
+  let nanoseconds = 0;
+  try {
+    for (const thread of readdirSync(`/proc/${pid}/task`)) {
+      nanoseconds += Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, 'latin1').split(' ')[0]);
+    }
+  } catch {
+    return ticks;
+  }
+  return nanoseconds / 1e9 > ticks - 1 / TICKS ? nanoseconds / 1e9 : ticks;
+}
+
+function peakBytesOf(pid: number): number {
+  const kilobytes = /VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1];
+  return Number(kilobytes ?? 0) * 1024;
+}

@@ -1,0 +1,155 @@
+import type { AlignmentResult } from './alignments.ts';
+import type { BootResult } from './boots.ts';
+import { barChart, short } from './chart.ts';
+import type { ComputeResult } from './compute-set.ts';
+import type { Environment } from './context.ts';
+
+/** What an experiment leaves in bench/results/NAME.json. */
+export interface Stored<Result> {
+  readonly schema: 1;
+  readonly experiment: string;
+  readonly command: string;
+  readonly environment: Environment;
+  readonly runs: number;
+  readonly quick: boolean;
+  readonly result: Result;
+}
+
+type Cell = string | number | undefined;
+const cell = (value: Cell): string => (value === undefined ? '' : typeof value === 'number' ? short(value) : value);
+
+export function table(header: readonly string[], rows: readonly (readonly Cell[])[]): string {
+  const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
+  const rule = header.map((_, n) => (n === 0 ? '---' : '---:'));
+  return [line(header), line(rule), ...rows.map((row) => line(row.map(cell)))].join('\n');
+}
+
+const TITLES: Readonly<Record<string, string>> = { 'ukl-emu': 'ukl-emu', qemu: 'QEMU TCG', native: 'native' };
+const megabytes = (bytes: number | undefined): string => (bytes === undefined ? '' : (bytes / 1e6).toFixed(0));
+const times = (ratio: number | undefined): string => (ratio === undefined ? '' : `${short(ratio)}x`);
+/** Which is faster, in words: nobody should have to know which way round a ratio is. */
+const verdict = (ratio: number | undefined): string =>
+  ratio === undefined ? '' : ratio > 1.05 ? 'slower' : ratio < 0.95 ? 'faster' : 'alike';
+
+/** One line that says where figures come from. */
+export function provenance({ command, environment, runs, quick }: Stored<unknown>): string {
+  const { date, processor, processors, node, v8, qemu, commit, load } = environment;
+  const who = [`Node ${node} (V8 ${v8})`, ...(qemu ? [qemu.replace(/^QEMU emulator version /, 'QEMU ')] : [])].join(
+    ', ',
+  );
+  return `\`${command}\`, ${date}, commit ${commit}, ${processor} with ${processors} processors (load ${load} before), ${who}, medians of ${runs}${quick ? ', quick' : ''}.`;
+}
+
+export function computeTable(result: ComputeResult): string {
+  const { engines, rows, geomean, warmGeomean, worst } = result;
+  const qemu = engines.includes('qemu');
+  const header = [
+    'test',
+    ...engines.map((name) => `${TITLES[name]}, CPU s`),
+    ...(qemu ? ['ukl-emu / QEMU', '', 'warm'] : []),
+    'ukl-emu / native',
+  ];
+  const body = rows.map(({ name, cpuSeconds, ratio, warmRatio }) => [
+    name,
+    ...engines.map((engine) => cpuSeconds[engine]),
+    ...(qemu ? [times(ratio), verdict(ratio), times(warmRatio)] : []),
+    times(cpuSeconds['ukl-emu']! / cpuSeconds['native']!),
+  ]);
+  if (qemu) {
+    const blank = engines.map(() => '');
+    body.push(['**geometric mean**', ...blank, `**${times(geomean)}**`, verdict(geomean), times(warmGeomean), '']);
+  }
+  const notes = [
+    `Null run (ukl-emu against itself): geometric mean ${times(result.null.geomean)}, worst test ${times(result.null.worst)}; largest spread of a test between runs ${(result.spread * 100).toFixed(0)} % of its median.`,
+    ...(qemu ? [`Worst test: ${worst!.name}, ${times(worst!.ratio)}.`] : []),
+    `Peak memory of the process, ${result.memoryMegabytes} MB guest: ${engines
+      .filter((name) => name !== 'native')
+      .map((name) => `${TITLES[name]} ${megabytes(result.peakBytes[name])} MB`)
+      .join(', ')}.`,
+    ...(qemu
+      ? [
+          result.flagDifferences.length === 0
+            ? 'Both guests list the same processor features.'
+            : `Processor features only one of the guests lists: ${result.flagDifferences.join(' ')}.`,
+        ]
+      : []),
+  ];
+  return `${table(header, body)}\n\n${notes.join('\n')}`;
+}
+
+/** Rates of what one asks for by the second. */
+export function rateTable({ engines, rows }: ComputeResult): string {
+  const kernel = rows.filter(({ name }) => ['getppid', 'read-4k', 'page-fault', 'fork-wait'].includes(name));
+  return table(
+    [
+      'warm, a CPU second',
+      ...engines.map((name) => TITLES[name] ?? name),
+      ...(engines.includes('qemu') ? ['ukl-emu / QEMU'] : []),
+    ],
+    kernel.map(({ name, warmPerSecond, warmRatio }) => [
+      name,
+      ...engines.map((engine) => warmPerSecond[engine]),
+      ...(engines.includes('qemu') ? [times(1 / warmRatio!)] : []),
+    ]),
+  );
+}
+
+export function bootTable({ engines, rows, skipped }: BootResult): string {
+  const qemu = engines.includes('qemu');
+  const body = rows.flatMap(({ title, wallSeconds, cpuSeconds, peakBytes, runs }) => {
+    const figures = (what: string, values: Readonly<Record<string, number>>, show: (value: number) => Cell): Cell[] => {
+      const ratio = qemu ? values['ukl-emu']! / values['qemu']! : undefined;
+      return [what, ...engines.map((name) => show(values[name]!)), ...(qemu ? [times(ratio), verdict(ratio)] : [])];
+    };
+    return [
+      [`${title} (${runs} runs)`, ...figures('wall s', wallSeconds, (v) => v)],
+      ['', ...figures('CPU s', cpuSeconds, (v) => v)],
+      ['', ...figures('peak memory, MB', peakBytes, megabytes).slice(0, engines.length + 2)],
+    ];
+  });
+  const header = ['boot', '', ...engines.map((name) => TITLES[name] ?? name), ...(qemu ? ['ukl-emu / QEMU', ''] : [])];
+  return [table(header, body), ...skipped].join('\n\n');
+}
+
+export function alignmentTable({ engines, medianNs, slowestToFastest }: AlignmentResult): string {
+  return table(
+    ['', ...engines.map((name) => TITLES[name] ?? name)],
+    [
+      ['median place, ns an iteration', ...engines.map((name) => medianNs[name])],
+      ['slowest place / fastest', ...engines.map((name) => times(slowestToFastest[name]))],
+    ],
+  );
+}
+
+export function computeChart({ engines, rows }: ComputeResult): string {
+  const guests = engines.filter((name) => name !== 'native');
+  return barChart({
+    title: 'Compute set: slowdown against native',
+    axis: 'CPU seconds / native CPU seconds, logarithmic, shorter is better',
+    series: guests.map((name) => TITLES[name] ?? name),
+    rows: rows.map(({ name, cpuSeconds }) => ({
+      label: name,
+      values: guests.map((engine) => cpuSeconds[engine]! / cpuSeconds['native']!),
+    })),
+  });
+}
+
+export function bootChart({ engines, rows }: BootResult): string {
+  return barChart({
+    title: 'Boots',
+    axis: 'CPU seconds, logarithmic, shorter is better',
+    series: engines.map((name) => TITLES[name] ?? name),
+    rows: rows.map(({ title, cpuSeconds }) => ({
+      label: title.replace(/, xz initrd|Debian /g, ''),
+      values: engines.map((engine) => cpuSeconds[engine]),
+    })),
+  });
+}
+
+/** `text` between `<!-- bench:name -->` and `<!-- /bench:name -->`, the rest of the document as it was. */
+export function insertSection(document: string, name: string, text: string): string {
+  const [open, close] = [`<!-- bench:${name} -->`, `<!-- /bench:${name} -->`];
+  const [start, end] = [document.indexOf(open), document.indexOf(close)];
+  if (start < 0 || end < start) throw new Error(`docs/benchmarks.md has no section ${open} ... ${close}`);
+  return `${document.slice(0, start + open.length)}\n${text}\n${document.slice(end)}`;
+}

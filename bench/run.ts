@@ -1,0 +1,132 @@
+/**
+ * The emulator beside QEMU's translator and, where the program runs there too, this machine itself:
+ *
+ *     npm run bench -- [--quick] [--only compute,boots,alignment,echo,syscall] [--runs N] [--debian DIR] [--update]
+ *
+ * Prints tables; figures go to bench/results/local/, or with --update to bench/results/ and docs/benchmarks.md. Linux only.
+ */
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { CACHE, Failure, runMain } from '../images/support.ts';
+import { type AlignmentResult, alignments } from './alignments.ts';
+import { type BootResult, boots } from './boots.ts';
+import { type ComputeResult, computeSet } from './compute-set.ts';
+import { type Context, environment } from './context.ts';
+import { QEMU_HINT } from './engines.ts';
+import * as report from './report.ts';
+
+const ROOT = join(import.meta.dirname, '..');
+const DOCUMENT = join(ROOT, 'docs/benchmarks.md');
+
+interface Experiment {
+  readonly name: string;
+  readonly title: string;
+  /** Runs by default, and with --quick. */
+  readonly runs: readonly [number, number];
+  run(context: Context): Promise<unknown>;
+  /** Markdown by section of the document. */
+  sections(result: unknown): Readonly<Record<string, string>>;
+  chart?(result: unknown): string;
+}
+
+const EXPERIMENTS: readonly Experiment[] = [
+  {
+    name: 'compute',
+    title: 'Compute set',
+    runs: [5, 1],
+    run: computeSet,
+    sections: (result) => ({
+      compute: report.computeTable(result as ComputeResult),
+      rates: report.rateTable(result as ComputeResult),
+    }),
+    chart: (result) => report.computeChart(result as ComputeResult),
+  },
+  {
+    name: 'boots',
+    title: 'Boots',
+    runs: [5, 1],
+    run: boots,
+    sections: (result) => ({ boots: report.bootTable(result as BootResult) }),
+    chart: (result) => report.bootChart(result as BootResult),
+  },
+  {
+    name: 'alignment',
+    title: 'One hot loop at 64 places of a page',
+    runs: [3, 1],
+    run: alignments,
+    sections: (result) => ({ alignment: report.alignmentTable(result as AlignmentResult) }),
+  },
+];
+
+function parse() {
+  const { values } = parseArgs({
+    options: {
+      quick: { type: 'boolean', default: false },
+      only: { type: 'string' },
+      runs: { type: 'string' },
+      debian: { type: 'string' },
+      update: { type: 'boolean', default: false },
+    },
+  });
+  const names = EXPERIMENTS.map(({ name }) => name);
+  const only = values.only?.split(',') ?? names;
+  const unknown = only.find((name) => !names.includes(name));
+  if (unknown !== undefined) throw new Failure(`--only ${unknown}: unknown; there are ${names.join(', ')}`);
+  const runs = values.runs === undefined ? undefined : Number(values.runs);
+  if (runs !== undefined && !(Number.isInteger(runs) && runs > 0)) {
+    throw new Failure(`--runs ${values.runs}: not a whole number above 0`);
+  }
+  const debian = values.debian ?? join(CACHE, 'debian');
+  return { quick: values.quick, update: values.update, only, runs, debian };
+}
+
+async function main(): Promise<void> {
+  if (process.platform !== 'linux') throw new Failure('figures come from /proc: Linux only');
+  const options = parse();
+  const where = environment();
+  const progress = (text: string): void => void process.stderr.write(`bench: ${text}\n`);
+  if (where.qemu === undefined) console.log(`${QEMU_HINT}\n`);
+  const directory = join(ROOT, 'bench/results', options.update ? '.' : 'local');
+  mkdirSync(directory, { recursive: true });
+  const command = `npm run bench -- ${process.argv.slice(2).join(' ')}`.replace(/ -- $/, '');
+  for (const experiment of EXPERIMENTS.filter(({ name }) => options.only.includes(name))) {
+    const runs = options.runs ?? experiment.runs[options.quick ? 1 : 0]!;
+    const context: Context = {
+      quick: options.quick,
+      runs,
+      qemu: where.qemu,
+      debianDirectory: options.debian,
+      progress: (text) => progress(`${experiment.name}: ${text}`),
+    };
+    const result = await experiment.run(context);
+    const stored: report.Stored<unknown> = {
+      schema: 1,
+      experiment: experiment.name,
+      command,
+      environment: where,
+      runs,
+      quick: options.quick,
+      result,
+    };
+    const file = join(directory, `${experiment.name}.json`);
+    writeFileSync(file, `${JSON.stringify(stored, undefined, 2)}\n`);
+    const sections = experiment.sections(result);
+    const chart = experiment.chart?.(result);
+    if (chart) writeFileSync(join(directory, `${experiment.name}.svg`), chart);
+    console.log(`## ${experiment.title}\n\n${Object.values(sections).join('\n\n')}\n\n${report.provenance(stored)}\n`);
+    if (options.update) updateDocument(sections, stored);
+  }
+  progress(`figures are in ${directory}`);
+}
+
+function updateDocument(sections: Readonly<Record<string, string>>, stored: report.Stored<unknown>): void {
+  if (!existsSync(DOCUMENT)) throw new Failure(`${DOCUMENT} is not there`);
+  let text = readFileSync(DOCUMENT, 'utf8');
+  for (const [name, markdown] of Object.entries(sections)) {
+    text = report.insertSection(text, name, `${markdown}\n\n${report.provenance(stored)}`);
+  }
+  writeFileSync(DOCUMENT, text);
+}
+
+runMain('bench', main);
