@@ -198,6 +198,7 @@ export class Cpu {
     state.set32(STATE.mxcsr, 0x1f80);
     state.set32(STATE.fpuControl, 0x37f);
     state.set32(STATE.cpl, 0);
+    state.set32(STATE.monitorArmed, 0);
     for (const seg of [SEG.es, SEG.cs, SEG.ss, SEG.ds, SEG.fs, SEG.gs]) {
       p.setSegment(seg, 0, 0n, 0xffff, seg === SEG.cs ? 0x9b : 0x93);
     }

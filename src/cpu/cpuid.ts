@@ -98,6 +98,10 @@ export function cpuid(requested: number, subleaf: number, options: CpuidOptions,
       }
       break;
     }
+    case 5:
+      // bytes of a monitored line, smallest and largest; no extensions
+      if (features.has('monitor')) result.eax = result.ebx = 64;
+      break;
     case 6:
       result.eax = 4; // ARAT: the APIC timer never stops
       break;

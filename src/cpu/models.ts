@@ -40,6 +40,7 @@ export const FEATURE_BITS: Readonly<Record<string, FeatureBit>> = {
   sse2: bit(1, 'edx', 26),
   sse3: bit(1, 'ecx', 0),
   pclmulqdq: bit(1, 'ecx', 1),
+  monitor: bit(1, 'ecx', 3),
   ssse3: bit(1, 'ecx', 9),
   fma: bit(1, 'ecx', 12),
   cx16: bit(1, 'ecx', 13),
@@ -150,6 +151,7 @@ const MAX = [
   'pcid',
   'invpcid',
   'x2apic',
+  'monitor',
   'la57',
   'pku',
 ];

@@ -80,6 +80,8 @@ export const STATE = {
   generation: 560,
   /** log2 of the page size of the last successful walk. */
   walkShift: 564,
+  /** 1 from a MONITOR to the MWAIT or to the delivery of an interrupt or exception. */
+  monitorArmed: 568,
   /** CR3 writes, INVLPG and other reasons to flush, for statistics. */
   flushes: 572,
   /** What the instruction in hand means for single stepping: see STEP. */

@@ -170,6 +170,7 @@ const deliverFast: HelperDefinition = {
     f.store64(ZERO, f.get('i64', rsp), gprRsp);
     f.store64(ZERO, target, STATE.ip);
     f.store32(ZERO, i32.const(0), STATE.cpl);
+    f.store32(ZERO, i32.const(0), STATE.monitorArmed);
     const interruptGate = i32.eqz(i32.and(i32.wrap(i64.shrU(low, i64.const(40))), i32.const(1)));
     const cleared = i32.or(
       i32.const(EFLAGS.tf | EFLAGS.nt | EFLAGS.rf | EFLAGS.vm),

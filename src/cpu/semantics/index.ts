@@ -12,6 +12,7 @@ import * as f16c from './f16c.ts';
 import * as flag from './flag.ts';
 import { FMA } from './fma.ts';
 import * as gather from './gather.ts';
+import * as monitor from './monitor.ts';
 import * as muldiv from './muldiv.ts';
 import * as sha from './sha.ts';
 import * as shift from './shift.ts';
@@ -42,6 +43,7 @@ const MODULES: readonly Readonly<Record<string, Semantics>>[] = [
   flag,
   FMA,
   gather,
+  monitor,
   muldiv,
   sha,
   shift,

@@ -26,6 +26,7 @@ export function isDoubleFault(first: number, second: number): boolean {
 
 /** Delivers through the IDT. A returned fault came up on the way; registers are then as before. */
 export function deliver(p: Processor, what: Interruption): GuestFault | undefined {
+  p.state.set32(STATE.monitorArmed, 0);
   const fault = p.longMode ? deliverLong(p, what) : deliverLegacy(p, what);
   if (!fault && what.vector === VECTOR.db) {
     // the handler may use the debug registers (SDM vol. 3, 17.2.4, GD)
