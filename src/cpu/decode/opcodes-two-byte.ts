@@ -47,6 +47,7 @@ ${HINTS}
 0F 01 F8 | swapgs | | cpl0 o64
 @monitor
 NP 0F 01 C8 | monitor | AXm |
+NP 0F 01 C9 | mwait | | ends
 @smap
 NP 0F 01 CA | clac | | cpl0
 NP 0F 01 CB | stac | | cpl0

@@ -17,3 +17,13 @@ export const monitor: Semantics = (cx) => {
   byStackSegment(cx, 0, (stack) => cx.f.drop(cx.load(1, at, stack)));
   cx.setState32(STATE.monitorArmed, i32.const(1));
 };
+
+/** Sleeps like HLT, once for each MONITOR. */
+export const mwait: Semantics = (cx) => {
+  check(cx);
+  cx.f.if(cx.state32(STATE.monitorArmed), () => {
+    cx.setState32(STATE.monitorArmed, i32.const(0));
+    cx.halt();
+  });
+  cx.endWithRefresh();
+};

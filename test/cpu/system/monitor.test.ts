@@ -20,6 +20,7 @@ const LINES: readonly Line[] = [
   { name: 'MONITOR of an unmapped line', code: '0f01c8', rax: UNMAPPED, stops: '#14 error 0' },
   { name: 'MONITOR of a short address', code: '670f01c8', rax: (1n << 47n) | BigInt(AT.data), stops: 5 },
   { name: 'MONITOR of a non-canonical line', code: '0f01c8', rax: NON_CANONICAL, stops: '#13 error 0' },
+  { name: 'MWAIT sleeps where MONITOR has armed it', code: '0f01c8 0f01c9 90', stops: 6 },
 ];
 
 /** SDM vol. 2, MONITOR and MWAIT. An INT3 is returned from. */
