@@ -21,6 +21,10 @@ const LINES: readonly Line[] = [
   { name: 'MONITOR of a short address', code: '670f01c8', rax: (1n << 47n) | BigInt(AT.data), stops: 5 },
   { name: 'MONITOR of a non-canonical line', code: '0f01c8', rax: NON_CANONICAL, stops: '#13 error 0' },
   { name: 'MWAIT sleeps where MONITOR has armed it', code: '0f01c8 0f01c9 90', stops: 6 },
+  { name: 'MWAIT without MONITOR goes on', code: '0f01c9 90', stops: 5 },
+  { name: 'MWAIT goes on when an exception came between', code: '0f01c8 cc 0f01c9 90', stops: 9 },
+  { name: 'MWAIT at CPL 3', code: '0f01c9', mode: 'user', stops: '#6' },
+  { name: 'MWAIT with an extension', code: '0f01c9', rcx: 1n, stops: '#13 error 0' },
 ];
 
 /** SDM vol. 2, MONITOR and MWAIT. An INT3 is returned from. */

@@ -64,6 +64,9 @@ describe('integer semantics', () => {
     const rows = new Set(opcodeRows().map((row) => row.mnemonic));
     expect(INTEGER.filter((name) => !rows.has(name))).toEqual([]);
   });
+  it('exist for every row of the opcode tables', () => {
+    expect(opcodeRows().flatMap(({ mnemonic }) => (SEMANTICS.has(mnemonic) ? [] : [mnemonic]))).toEqual([]);
+  });
 
   it.each([
     [64, 8, 900],
