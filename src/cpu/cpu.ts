@@ -107,10 +107,22 @@ export class Cpu {
     const hot = hotSources(decode);
     const host: HostFunctions = {
       system: (operation) => this.#systemOperation(operation),
-      mmioRead: (address, width) => bus.mmioRead(Number(address), width),
-      mmioWrite: (address, width, value) => bus.mmioWrite(Number(address), width, value >>> 0),
-      portIn: (port, width) => bus.portIn(port, width),
-      portOut: (port, width, value) => bus.portOut(port, width, value >>> 0),
+      mmioRead: (address, width) => {
+        this.onSlowPath?.();
+        return bus.mmioRead(Number(address), width);
+      },
+      mmioWrite: (address, width, value) => {
+        bus.mmioWrite(Number(address), width, value >>> 0);
+        this.onSlowPath?.();
+      },
+      portIn: (port, width) => {
+        this.onSlowPath?.();
+        return bus.portIn(port, width);
+      },
+      portOut: (port, width, value) => {
+        bus.portOut(port, width, value >>> 0);
+        this.onSlowPath?.();
+      },
       ioAllowed: (port, width) => (this.#ioAllowed(port, width) ? 1 : 0),
       codeWritten: (ram, width) => this.#codeWritten(ram >>> 0, width),
       readTsc: () => bus.readTsc(),
@@ -220,6 +232,10 @@ export class Cpu {
   get retired(): number {
     return this.#retired + this.state.i32[STATE.budgetTotal >> 2]! - this.state.i32[STATE.budget >> 2]!;
   }
+  /** Of these, the rounds of REP instructions beyond the first. */
+  get repIterations(): number {
+    return this.state.count(STATE.repIterations);
+  }
   get ip(): bigint {
     return this.state.get64(STATE.ip);
   }
@@ -266,6 +282,12 @@ export class Cpu {
     this.#limit = Math.min(this.#limit, this.retired + Math.max(0, instructions));
   }
   #limit = 0;
+
+  /**
+   * Called during `run` wherever JavaScript works for the guest, which may take a hundred times as long as an instruction: the place
+   * to look at the clock and cut the budget.
+   */
+  onSlowPath: (() => void) | undefined;
 
   /** A bus master is about to write RAM bytes. */
   ramWritten(offset: number, length: number): void {
@@ -328,6 +350,7 @@ export class Cpu {
         if (code === EXIT.repeat) state.set32(STATE.eflags, state.get32(STATE.eflags) | EFLAGS.rf);
       }
       this.#countExit(code);
+      this.onSlowPath?.();
       switch (code) {
         case EXIT.fault: {
           const fault = this.processor.takeFault();
@@ -444,6 +467,7 @@ export class Cpu {
 
   #systemOperation(operation: number): number {
     const { state } = this;
+    this.onSlowPath?.();
     const name = SYSTEM_OPERATIONS[operation]!;
     const at = STATE.mailbox >> 3;
     const args = [state.u64[at]!, state.u64[at + 1]!, state.u64[at + 2]!, state.u64[at + 3]!];

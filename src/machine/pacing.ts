@@ -10,8 +10,10 @@ export interface Pacing {
   budget(retired: number): number;
   /** Instructions left until the earliest alarm, which has just moved while the guest runs. */
   untilAlarm(): number;
-  /** Called when the CPU has come back, to learn its speed. */
-  ran(instructions: number): void;
+  /** Called when the CPU has come back, to learn its speed; `repetitions` of the instructions were further rounds of a REP. */
+  ran(instructions: number, repetitions: number): void;
+  /** Has the present budget taken longer than it should? */
+  isOverdue(): boolean;
   /** Output is handed on at moments that are the same in every run; otherwise whenever the event loop gets its turn. */
   readonly isDeterministic: boolean;
   /** Such a moment. */
@@ -26,8 +28,15 @@ export interface Pacing {
 const CHUNK_NS = 30_000;
 /** Guest instructions per nanosecond assumed before anything has been measured, and the bounds of what is believed. */
 const FIRST_SPEED = 0.02;
-const SLOWEST = 0.0005;
+const SLOWEST = 0.005;
 const FASTEST = 20;
+/**
+ * Rounds of a REP instruction can be a hundred times as fast as instructions. A chunk with more of them than this for each
+ * instruction says nothing of the speed of instructions; and no chunk is so long that it would take more than CAREFUL times its
+ * time if only instructions came.
+ */
+const MOSTLY_REPETITIONS = 50;
+const CAREFUL = 2.5;
 /** A chunk may be this much faster than the one before, so that one fast moment does not make the next alarm late. */
 const SPEED_UP = 2;
 
@@ -36,8 +45,11 @@ export class HostPacing implements Pacing {
   readonly clock: HostClock;
   readonly isDeterministic = false;
   readonly #host: Host;
+  /** Of everything that counts, and of instructions without the further rounds of REP. */
   #speed = FIRST_SPEED;
+  #plainSpeed = FIRST_SPEED;
   #startedAt = 0;
+  #endsAt = 0;
 
   constructor(host: Host) {
     this.#host = host;
@@ -46,18 +58,29 @@ export class HostPacing implements Pacing {
 
   budget(): number {
     this.#startedAt = this.#host.monotonicNs();
-    return Math.max(1, Math.ceil(Math.min(CHUNK_NS * this.#speed, this.untilAlarm())));
+    const duration = Math.min(CHUNK_NS, this.clock.next - this.clock.now());
+    this.#endsAt = this.#startedAt + duration;
+    return Math.max(1, Math.ceil(duration * this.#carefulSpeed));
   }
 
   untilAlarm(): number {
-    return Math.max(0, (this.clock.next - this.clock.now()) * this.#speed);
+    return Math.max(0, (this.clock.next - this.clock.now()) * this.#carefulSpeed);
   }
 
-  ran(instructions: number): void {
+  get #carefulSpeed(): number {
+    return Math.min(this.#speed, this.#plainSpeed * CAREFUL);
+  }
+
+  isOverdue(): boolean {
+    return this.#host.monotonicNs() > this.#endsAt;
+  }
+
+  ran(instructions: number, repetitions: number): void {
     const elapsed = this.#host.monotonicNs() - this.#startedAt;
     if (elapsed <= 0 || instructions === 0) return;
-    const measured = Math.min(instructions / elapsed, this.#speed * SPEED_UP);
-    this.#speed = Math.min(FASTEST, Math.max(SLOWEST, measured));
+    this.#speed = nextSpeed(this.#speed, instructions / elapsed);
+    const plain = instructions - repetitions;
+    if (repetitions <= plain * MOSTLY_REPETITIONS) this.#plainSpeed = nextSpeed(this.#plainSpeed, plain / elapsed);
   }
 
   isFlushPoint(): boolean {
@@ -75,6 +98,10 @@ export class HostPacing implements Pacing {
   resume(): void {
     this.clock.resume();
   }
+}
+
+function nextSpeed(known: number, measured: number): number {
+  return Math.min(FASTEST, Math.max(SLOWEST, Math.min(measured, known * SPEED_UP)));
 }
 
 /** Output is looked at whenever the instruction count passes a multiple of this. */
@@ -100,6 +127,10 @@ export class InstructionPacing implements Pacing {
   }
 
   ran(): void {}
+
+  isOverdue(): boolean {
+    return false;
+  }
 
   isFlushPoint(retired: number): boolean {
     return retired % FLUSH_INSTRUCTIONS === 0;

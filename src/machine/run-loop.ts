@@ -44,6 +44,11 @@ export class RunLoop {
     this.#observer = observer;
     observer?.attach(board);
     board.onWake = () => this.#wake?.();
+    if (!pacing.isDeterministic) {
+      board.cpu.onSlowPath = () => {
+        if (pacing.isOverdue()) board.cpu.limitBudget(0);
+      };
+    }
     pacing.clock.onNextChanged = () => {
       if (this.#running) board.cpu.limitBudget(pacing.untilAlarm());
       else this.#wake?.();
@@ -111,11 +116,12 @@ export class RunLoop {
         this.#halted = false;
       }
       const before = cpu.retired;
+      const repetitionsBefore = cpu.repIterations;
       this.#running = true;
       const budget = pacing.budget(before);
       const exit = cpu.run(observer === undefined ? budget : Math.min(budget, observer.limit(before)));
       this.#running = false;
-      pacing.ran(cpu.retired - before);
+      pacing.ran(cpu.retired - before, cpu.repIterations - repetitionsBefore);
       observer?.ran(cpu.retired);
       if (exit.kind === 'halt') this.#halt();
       else if (exit.kind === 'shutdown') this.end({ kind: 'triple-fault', vector: exit.fault.vector, ip: cpu.ip });

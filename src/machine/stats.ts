@@ -68,7 +68,7 @@ export function boardStats(board: Board, counters: RunCounters): BoardStats {
   const instructions = cpu.retired;
   return {
     instructions,
-    repIterations: cpu.state.count(STATE.repIterations),
+    repIterations: cpu.repIterations,
     tiers: { interpreter: instructions },
     tlb: {
       misses: cpu.counter('tlbMisses'),

@@ -23,7 +23,7 @@ describe('host time', () => {
       const budget = pacing.budget();
       const before = host.ns;
       host.ns += budget / speed(host.ns);
-      pacing.ran(budget);
+      pacing.ran(budget, 0);
       longest = Math.max(longest, host.ns - before);
     }
     return longest;
@@ -60,11 +60,46 @@ describe('host time', () => {
     while (firedAt === 0) {
       const budget = pacing.budget();
       host.ns += budget;
-      pacing.ran(budget);
+      pacing.ran(budget, 0);
       pacing.clock.fire();
     }
     expect(firedAt - due).toBeGreaterThanOrEqual(0);
     expect(firedAt - due).toBeLessThan(5_000);
+  });
+
+  test('instructions after long copies are looked at within 100 us, though copies are a hundred times as fast', () => {
+    const host = fakeHost();
+    const pacing = new HostPacing(host);
+    pacing.resume();
+    longestChunk(pacing, host, 1e6, () => 0.2);
+    for (let round = 0; round < 50; round++) {
+      // 200 us of REP at 20 rounds a nanosecond, then plain instructions in the same chunk
+      const end = host.ns + 200_000;
+      let budget = 0;
+      while (host.ns < end) {
+        budget = pacing.budget();
+        host.ns += budget / 20;
+        pacing.ran(budget, budget - 1);
+      }
+      budget = pacing.budget();
+      expect(budget / 0.2).toBeLessThan(100_000);
+      longestChunk(pacing, host, 100_000, () => 0.2);
+    }
+  });
+
+  test('a chunk is overdue when its time is over, or the alarm due', () => {
+    const host = fakeHost();
+    const pacing = new HostPacing(host);
+    pacing.resume();
+    pacing.budget();
+    host.ns += 29_000;
+    expect(pacing.isOverdue()).toBe(false);
+    host.ns += 2_000;
+    expect(pacing.isOverdue()).toBe(true);
+    pacing.clock.alarm('test', () => {}).set(pacing.clock.now() + 5_000);
+    pacing.budget();
+    host.ns += 6_000;
+    expect(pacing.isOverdue()).toBe(true);
   });
 
   test('time stands still while paused', () => {
