@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import yargs, { type Argv } from 'yargs';
 import { markBareOptions } from './arguments.ts';
+import { BENCH_SYSCALL_EXAMPLES, benchSyscall, benchSyscallOptions } from './bench-syscall.ts';
 import { boot } from './boot.ts';
 import { BOOT_EXAMPLES, bootOptions, parseBootArguments } from './boot-options.ts';
 import { cpuList, cpuShow } from './cpu.ts';
@@ -88,7 +89,20 @@ function commandLine(version: string, chosen: (command: Command) => void): Argv 
         )
         .demandCommand(1, 'name what to do: list or show'),
     )
-    .demandCommand(1, 'name a command: boot, inspect or cpu')
+    .command('bench', 'measure a guest', (y) =>
+      y
+        .command(
+          'syscall',
+          'system calls by instruction, by call and by function: instructions and time',
+          (z) => benchSyscallOptions(z).example(BENCH_SYSCALL_EXAMPLES.map(([command, text]) => [command, text])),
+          (args) => {
+            rejectRepeated(args);
+            chosen(() => benchSyscall(args, version));
+          },
+        )
+        .demandCommand(1, 'name what to measure: syscall'),
+    )
+    .demandCommand(1, 'name a command: boot, inspect, cpu or bench')
     .strict()
     .parserConfiguration({
       'parse-numbers': false,
@@ -112,7 +126,7 @@ function commandLine(version: string, chosen: (command: Command) => void): Argv 
 /** An option given twice arrives as an array. */
 function rejectRepeated(args: Readonly<Record<string, unknown>>): void {
   for (const [name, value] of Object.entries(args)) {
-    if (Array.isArray(value) && !['_', 'drive', 'net'].includes(name)) {
+    if (Array.isArray(value) && !['_', 'drive', 'module', 'net'].includes(name)) {
       throw new UsageError(`--${name} is given ${value.length} times; give it once`);
     }
   }
