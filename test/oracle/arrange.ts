@@ -8,6 +8,7 @@ import type { Form } from './forms.ts';
 import type { Random } from './random.ts';
 import type { CaseState } from './state.ts';
 import { CODE_BASE, CODE_SIZE, DATA_BASE } from './types.ts';
+import { fillStyled } from './values.ts';
 
 export interface Arrangement {
   readonly form: Form;
@@ -58,6 +59,10 @@ export function arrange(a: Arrangement, when: 'before' | 'after'): number[] | un
     const awkward = target >= 0x7fff_0000_0000n || awkwardOffset(target, 16, base, form.mode);
     state.set(RDI, (awkward ? BigInt(DATA_BASE + 0x1000) : target) - base);
   }
+  if (XSAVES.test(mnemonic)) {
+    state.set(RAX, BigInt(r.below(8)) | (r.oneIn(4) ? BigInt(r.u32()) & ~(FOREIGN_STATE | 7n) : 0n));
+    state.set(RDX, r.oneIn(4) ? BigInt(r.u32() >>> 2) : 0n);
+  }
   if (/pcmpestr/.test(mnemonic)) {
     state.set(RAX, BigInt(r.below(40) - 20));
     state.set(RDX, BigInt(r.below(40) - 20));
@@ -74,8 +79,12 @@ export function arrange(a: Arrangement, when: 'before' | 'after'): number[] | un
   return undefined;
 }
 
+export const XSAVES = /^(xsave|xrstor)/;
+/** Bits of XCR0 that one or the other CPU may have and this one does not. */
+export const FOREIGN_STATE = 0x6_03f8n;
+
 /** Instructions that read a selector and more; CPUs differ in the order, and in the width of a popped selector. */
-export const SEVERAL_ACCESSES = /^(pop_seg|ret_far|iret|call_far|jmp_far|l[defgs]s)$/;
+export const SEVERAL_ACCESSES = /^(xsave\w*|pop_seg|ret_far|iret|call_far|jmp_far|l[defgs]s)$/;
 
 /** Operands on the stack, where there are several. */
 const STACK_ITEMS: Readonly<Record<string, number>> = { popa: 8, pusha: 8, call_far: 2, ret_far: 2, iret: 5 };
@@ -174,6 +183,7 @@ function arrangeContents(a: Arrangement): void {
     state.repatch(a.target, offset | (BigInt(selectorValue(r)) << BigInt(8 * (size - 2))), size);
     return;
   }
+  if (XSAVES.test(mnemonic)) arrangeXsaveArea(a.target, a);
   if (/^(mov_seg|lar|lsl|verr|verw|lldt|ltr)$/.test(mnemonic)) state.repatch(a.target, BigInt(selectorValue(r)), 2);
   // Bit 17 is reserved by the SDM, misaligned SSE on AMD; the other reserved bits only now and then.
   if (/ldmxcsr$/.test(mnemonic))
@@ -188,6 +198,28 @@ function arrangeContents(a: Arrangement): void {
     state.setLow(RDX, half, content >> BigInt(8 * half));
   }
   arrangeDivision({ ...a, operandSize }, content);
+}
+
+/** MXCSR, the header and the AVX component of an XSAVE area: mostly such that XRSTOR takes them. */
+function arrangeXsaveArea(target: bigint, { state, r }: Arrangement): void {
+  state.repatch(target + 24n, BigInt(r.oneIn(12) ? r.u32() & ~0x2_0000 : r.u32() & 0xffff) & 0xffff_ffffn, 4);
+  const header = new Uint8Array(64);
+  const present = r.below(8);
+  header[0] = present;
+  if (r.oneIn(3)) {
+    header[8] = r.oneIn(3) ? r.below(8) : present | r.below(8);
+    header[15] = 0x80;
+  }
+  if (r.oneIn(10)) header[r.below(64)]! |= 1 << r.below(8);
+  // neither AVX-512 nor another component of the host
+  header[0]! &= 7;
+  header[1] = header[2] = 0;
+  header[8]! &= 7;
+  header[9] = header[10] = 0;
+  state.patch(target + 512n, header);
+  const vectors = new Uint8Array(256);
+  fillStyled(vectors, 'integer', r);
+  state.patch(target + 576n, vectors);
 }
 
 /** Gives DIV and IDIV a dividend whose quotient fits, most of the time. */

@@ -59,8 +59,9 @@ export function compare(masks: Masks, expected: CpuResult, actual: CpuResult): D
   if (expected.mxcsr !== actual.mxcsr) differ('mxcsr', hex(expected.mxcsr), hex(actual.mxcsr));
   if (!open && !sameBytes(asBytes(expected.gpr), asBytes(actual.gpr))) {
     // Upper halves are undefined once 64-bit code has gone over to 32-bit code (SDM vol. 1, 3.4.1.1).
-    const mask = expected.selectors[1] === SELECTOR.code32 ? 0xffff_ffffn : ~0n;
+    const width = expected.selectors[1] === SELECTOR.code32 ? 0xffff_ffffn : ~0n;
     for (let i = 0; i < 16; i++) {
+      const mask = ended ? width & ~(masks.registers[i] ?? 0n) : width;
       if (((expected.gpr[i]! ^ actual.gpr[i]!) & mask) !== 0n)
         differ(GPR_NAMES[i]!, hex(expected.gpr[i]!), hex(actual.gpr[i]!));
     }

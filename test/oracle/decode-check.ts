@@ -32,6 +32,7 @@ const EXPLAINED: readonly (readonly [kind: RegExp, reason: string])[] = [
   [/^accepted vp(extr|insr)d$/, '32-bit code: AMD raises #UD for VEX.W1, the SDM ignores it'],
   [/^refused 0f 00 \(lock\)/, 'LOCK VERW runs on AMD'],
   [/^refused 0f 2[02] \(lock\)/, 'LOCK MOV CR0: MOV CR8 on AMD'],
+  [/^accepted (cl|st)ac$/, '#UD at CPL 3'],
   [/^accepted nop$/, '0F 0D with a register operand: #UD on AMD, NOP on Intel'],
 ];
 

@@ -8,7 +8,7 @@ import {
   targetAddress,
   wholeAddress,
 } from './addresses.ts';
-import { arrange, SEVERAL_ACCESSES } from './arrange.ts';
+import { arrange, FOREIGN_STATE, SEVERAL_ACCESSES, XSAVES } from './arrange.ts';
 import { assemble, type MemoryParts } from './assemble.ts';
 import { type Form, operandSizeOf, widthBytes } from './forms.ts';
 import { policyOf } from './policy.ts';
@@ -39,6 +39,12 @@ const SEGMENT_PREFIX = [0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65] as const;
 const r = new Random(0);
 
 const AREA: Readonly<Record<string, number>> = {
+  xsave: 832,
+  xsaveopt: 832,
+  xsavec: 832,
+  xsaves: 832,
+  xrstor: 832,
+  xrstors: 832,
   fxsave: 512,
   fxrstor: 512,
   fldenv: 28,
@@ -124,8 +130,10 @@ export function generate(
   }
   // See arrange.ts: the memory operand's base may have been RSP.
   if (row.mnemonic === 'call_far' && state.get(4) > 0xffff_ffffn) return undefined;
+  // AVX-512 and what else the host has beyond this CPU stays out of its hands.
+  if (XSAVES.test(row.mnemonic) && state.get(0) & FOREIGN_STATE) return undefined;
   if (code.length > 15 || policyOf(code, mode) === 'forbidden') return undefined;
-  const masks = (test: CpuCase) => masksOf(form, test, target);
+  const masks = (test: CpuCase) => masksOf(form, test, target, rm);
   return { form, id: `${seed}:${stream}`, test: state.finish(code, codeOffset), target, masks };
 }
 

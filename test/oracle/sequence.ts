@@ -21,7 +21,7 @@ const ALL = FLAG.of | FLAG.sf | FLAG.zf | FLAG.af | FLAG.pf | FLAG.cf;
 
 /** Left out: what goes elsewhere, faults always, has results or flags that are not fully compared, or leaves AMD's path. */
 const UNSUITED =
-  /^(ud\d|ins?|outs?|cli|sti|hlt|int.*|bound|popf|shld|shrd|bswap|v?(rcp|rsqrt)[ps]s|f2xm1|fyl2x|fyl2xp1|fptan|fpatan|fsin|fcos|fsincos|fxsave|fnsave|fnstenv|maskmovq|cvtt?p[sd]2pi|cvtpi2p[sd])$/;
+  /^(ud\d|ins?|outs?|cli|sti|hlt|int.*|bound|popf|shld|shrd|bswap|v?(rcp|rsqrt)[ps]s|f2xm1|fyl2x|fyl2xp1|fptan|fpatan|fsin|fcos|fsincos|fxsave|fnsave|fnstenv|maskmovq|cvtt?p[sd]2pi|cvtpi2p[sd]|cpuid|rdtscp?|rdpid|rdrand|rdseed|xgetbv|xsave\w*|xrstors?)$/;
 
 /** Memory operands at a register's address without ModRM. */
 const IMPLICIT = new Set<number>([METHOD.source, METHOD.destination, METHOD.implicit]);

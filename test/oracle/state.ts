@@ -70,9 +70,9 @@ export class CaseState {
       this.mxcsr = r.oneIn(12) ? r.u32() & 0xffff : r.pick(MXCSR_CHOICES);
     } else {
       this.ymm = BYSTANDERS;
-      if (/mxcsr|fx/.test(form.row.mnemonic)) this.mxcsr = r.u32() & 0xffff;
+      if (/mxcsr|fx|^x(save|rstor)/.test(form.row.mnemonic)) this.mxcsr = r.u32() & 0xffff;
     }
-    const fp = form.usesX87 || form.usesMmx || /^(fx|cvtp|cvttp)/.test(form.row.mnemonic);
+    const fp = form.usesX87 || form.usesMmx || /^(fx|xsave|xrstor|cvtp|cvttp)/.test(form.row.mnemonic);
     this.fx = fp ? this.#x87(form.usesMmx) : undefined;
   }
 

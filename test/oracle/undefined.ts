@@ -73,10 +73,14 @@ export function hasUndefinedFlags(mnemonic: string): boolean {
   return FLAGS_OF.has(mnemonic);
 }
 
+/** Random numbers may run out on the host (SDM vol. 1, 7.3.17): CF tells, and is not compared. */
+const RUNS_OUT = /^rd(rand|seed)$/;
+
 /** Flags that have no defined value after this case ran to its end. */
 function undefinedFlags(form: Form, test: CpuCase): number {
   // With an unmasked #IA the SDM (FCOMI) leaves the flags as they were, AMD sets them.
   if (/^fu?comip?$/.test(form.row.mnemonic) && test.fx !== undefined && (test.fx[0]! & 1) === 0) return ALL;
+  if (RUNS_OUT.test(form.row.mnemonic)) return cf;
   const rule = FLAGS_OF.get(form.row.mnemonic);
   if (rule === undefined) return 0;
   const bits = operandBits(form);
@@ -132,7 +136,7 @@ export const FX_COMPARED = (() => {
 })();
 
 const PAGE_ONLY = /^(v?maskmov(q|dqu)|ret_far|iret|call_far|jmp_far|l[defgs]s)$/;
-const LARGE_AREA = /^(fxsave|fxrstor|fnsave|frstor|fnstenv|fldenv)$/;
+const LARGE_AREA = /^(xsave\w*|xrstors?|fxsave|fxrstor|fnsave|frstor|fnstenv|fldenv)$/;
 
 type ByteRange = readonly [from: number, to: number];
 
@@ -143,6 +147,14 @@ interface StoredImage {
 
 /** Byte ranges of images in memory that are not compared, from the operand's address. */
 const STORED_IMAGES: readonly StoredImage[] = [
+  // The same of XSAVE, whose legacy region ends with bytes that it does not write.
+  {
+    mnemonics: ['xsave', 'xsaveopt', 'xsavec'],
+    skipped: [
+      [5, 24],
+      [28, 32],
+    ],
+  },
   // FOP, FIP, FDP; MXCSR_MASK; the reserved and available bytes (SDM vol. 1, table 10-2).
   {
     mnemonics: ['fxsave'],
@@ -162,6 +174,38 @@ const STORED_IMAGES: readonly StoredImage[] = [
   },
 ];
 
+/** Registers that name the host or the moment: by number, with the bits that are not compared. */
+type LooseRegisters = Readonly<Record<number, bigint>>;
+
+const LOW = 0xffff_ffffn;
+const ALL_BITS = 0xffff_ffff_ffff_ffffn;
+
+/**
+ * Time-stamp counters, CPUID, XCR0, the processor's number and random numbers: what is compared is which registers are
+ * written, to what width, the flags and the faults.
+ */
+function looseRegisters(form: Form, rm: number): LooseRegisters {
+  switch (form.row.mnemonic) {
+    case 'rdtsc':
+    case 'xgetbv':
+      return { 0: LOW, 2: LOW };
+    case 'rdtscp':
+      return { 0: LOW, 1: LOW, 2: LOW };
+    case 'cpuid':
+      return { 0: LOW, 1: LOW, 2: LOW, 3: LOW };
+    case 'rdpid':
+      return { [rm]: LOW };
+    case 'rdrand':
+    case 'rdseed': {
+      const bits = 8 * operandSizeOf(form);
+      return { [rm]: bits === 64 ? ALL_BITS : (1n << BigInt(bits)) - 1n };
+    }
+    default:
+      return NOTHING;
+  }
+}
+const NOTHING: LooseRegisters = {};
+
 /** What of a case's result is not compared. */
 export interface Masks {
   /** Flags without a defined value when the instruction ran to its end. */
@@ -170,6 +214,8 @@ export interface Masks {
   readonly flagsAfterFault: number;
   /** Registers and memory are undefined when it did. */
   readonly result: boolean;
+  /** Bits of registers that are not compared when it did. */
+  readonly registers: LooseRegisters;
   readonly approximate: boolean;
   readonly transcendental: boolean;
   /** Low bits of CR2 that are not compared: areas of many bytes are probed in an order that no manual gives. */
@@ -185,6 +231,7 @@ export const NO_MASKS: Masks = {
   flags: 0,
   flagsAfterFault: 0,
   result: false,
+  registers: NOTHING,
   approximate: false,
   transcendental: false,
   cr2Bits: 0n,
@@ -193,13 +240,14 @@ export const NO_MASKS: Masks = {
   skipped: [],
 };
 
-/** `target`: linear address of the memory operand. */
-export function masksOf(form: Form, test: CpuCase, target: bigint): Masks {
+/** `target`: linear address of the memory operand; `rm`: register in ModRM.rm. */
+export function masksOf(form: Form, test: CpuCase, target: bigint, rm: number): Masks {
   const { mnemonic } = form.row;
   return {
     flags: undefinedFlags(form, test),
     flagsAfterFault: 0,
     result: undefinedResult(form, test),
+    registers: looseRegisters(form, rm),
     approximate: APPROXIMATE.test(mnemonic),
     transcendental: TRANSCENDENTAL.test(mnemonic),
     cr2Bits: LARGE_AREA.test(mnemonic) ? 64n : PAGE_ONLY.test(mnemonic) ? 12n : 0n,
