@@ -4,6 +4,7 @@ import { FLAG_HELPERS } from './flags.ts';
 import type { HelperDefinition } from './helpers/definition.ts';
 import { SEMANTIC_HELPERS } from './helpers/index.ts';
 import { INTERRUPT_HELPERS } from './helpers/interrupt.ts';
+import { DECODE_HELPERS } from './interpreter/decode-run.ts';
 import { buildRunLoop, type HandlerSource } from './interpreter/handlers.ts';
 import { LOOKUP_HELPERS } from './interpreter/lookup.ts';
 import { buildDispatcher } from './jit/dispatch.ts';
@@ -55,6 +56,7 @@ const HELPERS: readonly HelperDefinition[] = [
   ...MEMORY_HELPERS,
   ...FLUSH_HELPERS,
   ...FLAG_HELPERS,
+  ...DECODE_HELPERS,
   ...LOOKUP_HELPERS,
   ...INTERRUPT_HELPERS,
   ...SEMANTIC_HELPERS,
@@ -104,6 +106,7 @@ export interface CoreExports {
   run(): number;
   lookup(ip: bigint): number;
   fetchPage(ip: bigint): number;
+  decodeRun(page: number, ramPage: number, offset: number): number;
   translate(linear: bigint, access: number, flags: number): bigint;
   physToRam(phys: bigint): bigint;
   loadSlow(linear: bigint, flags: number): bigint;

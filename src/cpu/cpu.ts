@@ -171,6 +171,7 @@ export class Cpu {
       codePages,
       forms,
       decode,
+      decodeRun: (page, ramPage, offset) => this.#core.decodeRun(page, ramPage, offset),
       watchPage: (page) => this.#core.dropWriteMappings(page),
       forgetLookups: () => this.#core.bumpGeneration(),
     });

@@ -99,6 +99,8 @@ export const STATE = {
   watchHits: 628,
   /** log2 of the largest page of long mode: 30, or 21 on a CPU without 1 GiB pages. */
   largestPage: 596,
+  /** The key of the shape that decodeRun did not know, or 0 where it has none (see SHAPE). */
+  shapeKey: 636,
   /**
    * ES CS SS DS FS GS, u32 each: 0 = outside 64-bit mode any access to any offset is good (flat, writable data), else ask
    * checkSegment. Set wherever segAccess and segLimit are.
@@ -179,8 +181,16 @@ export const BAIL = 0x4000_0000;
 export const CODE_PAGE = {
   granules: 0,
   /** STATE.codeMode its records were decoded for */ mode: 8,
-  map: 16,
-  size: 16 + 4096 * 4,
+  /** Where the next record goes, and the end of the space for it. */
+  next: 12,
+  end: 16,
+  /**
+   * When straight code goes on at this offset, its record may overwrite the pseudo record at `next` that ends the run before it:
+   * a conditional branch not taken then needs no lookup. -1 when there is none.
+   */
+  open: 20,
+  map: 24,
+  size: 24 + 4096 * 4,
 } as const;
 
 /**
@@ -224,6 +234,8 @@ export const COUNTER = {
   fastExceptions: 7,
   /** Instructions retired by regions. */
   regionInstructions: 8,
+  /** Instructions decoded by decodeRun. */
+  decoded: 9,
 } as const;
 
 /**
@@ -281,8 +293,91 @@ export const PROFILE = {
  * tags are -1, and fillTlb leaves it alone.
  */
 export const NO_TLB = { base: PROFILE.base + PROFILE.entries * PROFILE.entrySize, size: TLB.tableSize } as const;
+/** What decodeRun must know of an opcode before it has its shape: OPCODE_TRAIT by map * 256 + opcode. */
+export const OPCODES = { base: NO_TLB.base + NO_TLB.size, size: 4 * 256 } as const;
+export const OPCODE_TRAIT = {
+  modrm: 1,
+  /** ModRM.reg, ModRM.rm, REX.B choose between instructions. */
+  reg: 2,
+  rm: 4,
+  rexB: 8,
+  /** There are instructions; without it decodeRun leaves the opcode to JavaScript. */
+  known: 0x40,
+  prefix: 0x80,
+} as const;
+/**
+ * Shapes: how the record of an instruction comes about, by all that selects it: opcode, prefixes, addressing class, and the
+ * ModRM fields where they choose. An open hash table in memory 0; JavaScript adds what its decoder has found out.
+ */
+export const SHAPE = {
+  base: OPCODES.base + OPCODES.size,
+  /** log2 of the number of entries. */
+  bits: 13,
+  size: 32,
+  /** Bit 31 is set in every key; 0 is an empty entry. */
+  key: 0,
+  handler: 4,
+  /** SHAPE_FLAG. */
+  flags: 6,
+  /** Where the record's operand pointers come from: see CELL. */
+  a: 8,
+  b: 12,
+  c: 16,
+  /** Bytes of immediate: 0, 1, 2, 4 or 8. */
+  immediateSize: 20,
+  /** Slots of a memory operand that ModRM does not give (string instructions). */
+  baseSlot: 24,
+  indexSlot: 25,
+  /** With ModRM: of an overridden segment, else 0. */
+  segmentSlot: 26,
+  /** Value where there are no bytes of it. */
+  immediate: 28,
+} as const;
+/** Bits of a shape's key beyond opcode and map (bits 9:0). */
+export const SHAPE_KEY = {
+  operandSize: 1 << 10,
+  rep: 1 << 11,
+  repne: 2 << 11,
+  rexW: 1 << 13,
+  fs: 1 << 14,
+  gs: 2 << 14,
+  lock: 1 << 16,
+  /** Register, memory without index, memory with index; 0 without ModRM. */
+  register: 1 << 17,
+  memory: 2 << 17,
+  indexed: 3 << 17,
+  reg: 1 << 19,
+  rm: 1 << 22,
+  rexB: 1 << 25,
+  present: 1 << 31,
+} as const;
+export const SHAPE_FLAG = {
+  /** The run ends after it. */
+  ends: 1,
+  signedImmediate: 2,
+  /** The immediate is a distance from the next instruction. */
+  relative: 4,
+  /** The third operand is a register: its cell takes the place of the immediate's upper half. */
+  third: 8,
+} as const;
+/** A register operand of a shape: address = base (bits 15:0) + register number << shift, by these fields. */
+export const CELL = {
+  /** Where the register's number is: 0 nowhere, 1 ModRM.reg, 2 ModRM.rm, 3 the opcode. */
+  selector: 1 << 16,
+  selectorMask: 3 << 16,
+  reg: 1 << 16,
+  rm: 2 << 16,
+  opcode: 3 << 16,
+  shift: 1 << 18,
+  /** SPL or AH by the presence of REX. */
+  byte: 1 << 21,
+  /** The record's own immediate: base counts from the record. */
+  own: 1 << 22,
+  /** REX does not extend the number (MMX). */
+  eight: 1 << 23,
+} as const;
 /** From here on memory 0 is handed out at run time: code-page tables, then decoded records. */
-export const DYNAMIC_BASE = NO_TLB.base + NO_TLB.size;
+export const DYNAMIC_BASE = SHAPE.base + (SHAPE.size << SHAPE.bits);
 
 /** One decoded instruction as the interpreter reads it (32 bytes). */
 export const RECORD = {

@@ -1,9 +1,11 @@
 import type { CodeMode, DecodedInstruction, DecodeFailure, OpcodeRow } from '../decode/types.ts';
-import { CODE_PAGE, RECORD } from '../state.ts';
+import { CODE_PAGE, COUNTER, RECORD, STATE } from '../state.ts';
 import type { StateMemory } from '../state-memory.ts';
+import { ROOM } from './decode-run.ts';
 import type { FormTable, StackSize } from './form-table.ts';
-import { PSEUDO, PSEUDO_COUNT } from './handlers.ts';
+import { PSEUDO, PSEUDO_COUNT } from './pseudo.ts';
 import { writeRecord } from './records.ts';
+import { Shapes } from './shapes.ts';
 
 export type Decode = (bytes: Uint8Array, at: number, end: number, mode: CodeMode) => DecodedInstruction | DecodeFailure;
 
@@ -14,8 +16,10 @@ export interface CodeCacheHost {
   readonly ram: Uint8Array;
   /** Address in memory 0 of the table of code-page pointers, one u32 a RAM page. */
   readonly codePages: number;
-  readonly forms: FormTable;
+  readonly forms: Pick<FormTable, 'handlerFor'>;
   readonly decode: Decode;
+  /** The core's decodeRun: makes records for code at `offset` of a RAM page; the first, or 0 when it cannot. */
+  decodeRun(page: number, ramPage: number, offset: number): number;
   /** Writes to this RAM page must be noticed from now on. */
   watchPage(ramPage: number): void;
   /** No jump-cache entry made so far may be used. */
@@ -27,8 +31,6 @@ interface CodePage {
   readonly chunks: number[];
   /** Its page-crossing records and the page that holds their second half. */
   readonly crossings: Map<number, number>;
-  next: number;
-  end: number;
 }
 
 /** STATE.codeMode taken apart. */
@@ -39,8 +41,8 @@ const modeOf = (codeMode: number): { mode: CodeMode; stackSize: StackSize } => {
 };
 const PAGE = 4096;
 const CHUNK = 4096;
-/** Long enough that straight code is not chopped up, short enough that little is decoded in vain. */
-const LONGEST_RUN = 64;
+/** CODE_PAGE.open when there is nothing. */
+const NO_OFFSET = 0xffff_ffff;
 /** No RAM page, nor one of fetchPage's failures (-1, -2). */
 const NO_PAGE = 0xffff_fff0;
 
@@ -78,10 +80,16 @@ export class CodeCache {
   /** The RAM page whose records a chunk holds. */
   readonly #chunkOwners = new Map<number, number>();
   invalidations = 0;
-  decodedInstructions = 0;
+  readonly #shapes: Shapes;
+  #decodedInstructions = 0;
 
   constructor(host: CodeCacheHost) {
     this.#host = host;
+    this.#shapes = new Shapes(host.memory);
+  }
+
+  get decodedInstructions(): number {
+    return this.#decodedInstructions + this.#host.memory.count(STATE.counters + COUNTER.decoded * 8);
   }
 
   /**
@@ -99,43 +107,26 @@ export class CodeCache {
       this.#writeCrossing(existing, ramPage, offset, mode, stackSize, nextPage());
       return;
     }
-    const { ram } = this.#host;
-    const base = ramPage * PAGE;
-    const run: { d: DecodedInstruction; offset: number; handler: number }[] = [];
-    let at = offset;
-    let ending: 'end' | 'fall' | 'link' | 'cross' = 'fall';
-    while (run.length < LONGEST_RUN && at < PAGE) {
-      if (run.length > 0 && memory.u32[(page.table + CODE_PAGE.map) / 4 + at] !== 0) {
-        ending = 'link';
-        break;
-      }
-      const decoded = this.#decodeOne(ram, base + at, base + PAGE, mode, stackSize);
-      if (decoded === undefined) {
-        ending = 'cross';
-        break;
-      }
-      run.push({ ...decoded, offset: at });
-      at += decoded.d.length;
-      if (decoded.d.row.ends) {
-        ending = 'end';
-        break;
-      }
+    this.#makeRoom(ramPage, page, ROOM.toBegin);
+    const { decodeRun, ram } = this.#host;
+    if (decodeRun(page.table, ramPage, offset) !== 0) return;
+    const decoded = this.#decodeOne(ram, ramPage * PAGE + offset, (ramPage + 1) * PAGE, mode, stackSize);
+    if (decoded === undefined) {
+      const record = this.#take(page, offset, 3);
+      memory.u32[slot] = record;
+      this.#writeCrossing(record, ramPage, offset, mode, stackSize, nextPage());
+      return;
     }
-    const extra = ending === 'cross' ? 3 : 1;
-    let record = this.#reserve(ramPage, page, (run.length + extra) * RECORD.size);
-    const map = (page.table + CODE_PAGE.map) / 4;
-    for (const { d, offset: o, handler } of run) {
-      writeRecord(memory, record, d, handler, o);
-      memory.u32[map + o] = record;
-      this.#markGranules(page, o, d.length);
-      record += RECORD.size;
-    }
-    this.decodedInstructions += run.length;
-    if (ending === 'cross') {
-      memory.u32[map + at] = record;
-      this.#writeCrossing(record, ramPage, at, mode, stackSize, nextPage());
-    } else if (ending === 'link') this.#writePseudo(record, PSEUDO.link, at, memory.u32[map + at]!);
-    else this.#writePseudo(record, PSEUDO.fall, at, 0);
+    const { d, handler } = decoded;
+    if (d.row !== undefinedRow && d.row !== tooLongRow) this.#shapes.learn(d, handler);
+    const record = this.#take(page, offset, 1);
+    writeRecord(memory, record, d, handler, offset);
+    memory.u32[slot] = record;
+    this.#markGranules(page, offset, d.length);
+    this.#decodedInstructions++;
+    const after = offset + d.length;
+    this.#writePseudo(memory.get32(page.table + CODE_PAGE.next), PSEUDO.fall, after, 0);
+    memory.set32(page.table + CODE_PAGE.open, after);
   }
 
   /** Bytes [ram, ram + length) are about to change or have changed. Returns whether code was dropped. */
@@ -198,7 +189,8 @@ export class CodeCache {
     const { memory } = this.#host;
     const record = memory.u32[(page.table + CODE_PAGE.map) / 4 + offset]!;
     if (record === 0 || this.isPseudo(record)) return undefined;
-    const copy = this.#reserve(ramPage, page, 2 * RECORD.size);
+    this.#makeRoom(ramPage, page, ROOM.least);
+    const copy = this.#take(page, NO_OFFSET, 2);
     this.#moveRecord(record, copy);
     const following = memory.u16[(record + RECORD.size + RECORD.ipOffset) >> 1]!;
     this.#writePseudo(copy + RECORD.size, PSEUDO.link, following, record + RECORD.size);
@@ -311,25 +303,39 @@ export class CodeCache {
       const { memory, codePages } = this.#host;
       const table = this.#freeTables.pop() ?? memory.allocate(CODE_PAGE.size);
       memory.u8.fill(0, table, table + CODE_PAGE.size);
+      memory.set32(table + CODE_PAGE.open, NO_OFFSET);
       memory.set32(table + CODE_PAGE.mode, codeMode);
-      page = { table, chunks: [], crossings: new Map(), next: 0, end: 0 };
+      page = { table, chunks: [], crossings: new Map() };
       this.#pages.set(ramPage, page);
       memory.set32(codePages + ramPage * 4, table);
       this.#host.watchPage(ramPage);
     }
     return page;
   }
-  #reserve(ramPage: number, page: CodePage, bytes: number): number {
-    if (page.end - page.next < bytes) {
-      const chunk = this.#freeChunks.pop() ?? this.#host.memory.allocate(CHUNK, CHUNK);
-      page.chunks.push(chunk);
-      this.#chunkOwners.set(chunk, ramPage);
-      page.next = chunk;
-      page.end = chunk + CHUNK;
-    }
-    const at = page.next;
-    page.next += bytes;
-    return at;
+  /** Sees to it that at least `bytes` are left for records. */
+  #makeRoom(ramPage: number, page: CodePage, bytes: number): void {
+    const { memory } = this.#host;
+    const { table } = page;
+    // what is open at `next` may have to be passed over
+    const left = memory.get32(table + CODE_PAGE.end) - memory.get32(table + CODE_PAGE.next) - RECORD.size;
+    if (left >= bytes) return;
+    const chunk = this.#freeChunks.pop() ?? memory.allocate(CHUNK, CHUNK);
+    page.chunks.push(chunk);
+    this.#chunkOwners.set(chunk, ramPage);
+    memory.set32(table + CODE_PAGE.next, chunk);
+    memory.set32(table + CODE_PAGE.end, chunk + CHUNK);
+    memory.set32(table + CODE_PAGE.open, NO_OFFSET);
+  }
+  /** Space for `count` records, the first of which is at `offset`: right after a run that ends there. */
+  #take(page: CodePage, offset: number, count: number): number {
+    const { memory } = this.#host;
+    const { table } = page;
+    const open = memory.get32(table + CODE_PAGE.open);
+    const next = memory.get32(table + CODE_PAGE.next);
+    const record = open === NO_OFFSET || open === offset ? next : next + RECORD.size;
+    memory.set32(table + CODE_PAGE.next, record + count * RECORD.size);
+    memory.set32(table + CODE_PAGE.open, NO_OFFSET);
+    return record;
   }
   #markGranules(page: CodePage, offset: number, length: number): void {
     const last = Math.min(offset + length, PAGE) - 1;

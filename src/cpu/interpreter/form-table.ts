@@ -3,7 +3,8 @@ import type { ModuleBuilder } from '../../wasm/module.ts';
 import type { DecodedInstruction } from '../decode/types.ts';
 import type { Semantics } from '../semantics/context.ts';
 import { formKey } from './form.ts';
-import { buildHandlerModule, type HandlerSource, PSEUDO_COUNT } from './handlers.ts';
+import { buildHandlerModule, type HandlerSource } from './handlers.ts';
+import { PSEUDO_COUNT } from './pseudo.ts';
 
 export type StackSize = 2 | 4 | 8;
 

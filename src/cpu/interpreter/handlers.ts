@@ -7,6 +7,7 @@ import type { Semantics } from '../semantics/context.ts';
 import { COUNTER, EXIT, FAULT, PROFILE, RECORD, STATE, VECTOR } from '../state.ts';
 import { type HandlerExits, InterpreterContext } from './context.ts';
 import { emitSample } from './profile.ts';
+import { PSEUDO } from './pseudo.ts';
 
 /** One form to be made into code: an example of it and its meaning. */
 export interface HandlerSource {
@@ -14,19 +15,6 @@ export interface HandlerSource {
   readonly stackSize: 2 | 4 | 8;
   readonly semantics: Semantics;
 }
-
-/** Records that are no instruction of the guest; they cost no budget. */
-export const PSEUDO = {
-  /** Control runs off the page or the decoded run: look up pageBase + ipOffset. */
-  fall: 0,
-  /** Go on at the record in `imm` (same page, decoded earlier). */
-  link: 1,
-  /** The next record's instruction crosses into the page whose RAM page number is in `imm`: check that it still does. */
-  cross: 2,
-  /** A translated region starts here: table index in `imm`, entry number in `c`; the instruction's own record in `a`. */
-  enter: 3,
-} as const;
-export const PSEUDO_COUNT = 4;
 
 /** Privileged instructions that raise #UD, not #GP, outside ring 0. */
 const CHECKS_PRIVILEGE = new Set(['stac', 'clac']);

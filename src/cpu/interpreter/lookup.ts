@@ -40,13 +40,17 @@ const lookup: HelperDefinition = {
     f.if(i32.eqz(map), () => f.return(i32.const(0)));
     f.if(i32.ne(i32.load(map, CODE_PAGE.mode), i32.load(ZERO, STATE.codeMode)), () => f.return(i32.const(0)));
     const offset = i32.shl(i32.and(i32.wrap(ip), i32.const(0xfff)), i32.const(2));
-    const record = f.let(i32.load(i32.add(map, offset), CODE_PAGE.map));
-    f.if(i32.eqz(record), () => f.return(i32.const(0)));
+    const record = f.newLocal('i32');
+    f.set(record, i32.load(i32.add(map, offset), CODE_PAGE.map));
+    f.if(i32.eqz(f.get('i32', record)), () => {
+      f.set(record, f.call('i32', h('decodeRun'), [map, page, i32.and(i32.wrap(ip), i32.const(0xfff))]));
+      f.if(i32.eqz(f.get('i32', record)), () => f.return(i32.const(0)));
+    });
     f.store64(cached, ip, JUMP_CACHE.tag);
     f.store32(cached, i32.load(ZERO, STATE.lookupKey), JUMP_CACHE.key);
-    f.store32(cached, record, JUMP_CACHE.record);
+    f.store32(cached, f.get('i32', record), JUMP_CACHE.record);
     f.store64(ZERO, i64.and(ip, i64.const(-4096)), STATE.pageBase);
-    f.result(record);
+    f.result(f.get('i32', record));
   },
 };
 

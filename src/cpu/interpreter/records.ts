@@ -6,7 +6,7 @@ import { recordMemory } from './form.ts';
 const POINTER = [RECORD.a, RECORD.b, RECORD.c, RECORD.imm] as const;
 
 /** The address in memory 0, or the number, that stands for a register operand. */
-function registerCell(o: Operand): number {
+export function registerCell(o: Operand): number {
   switch (o.kind) {
     case 'gpr':
       return STATE.gpr + o.index * 8 + (o.high ? 1 : 0);

@@ -1,9 +1,9 @@
 import { type FunctionBuilder, ZERO } from '../../wasm/builder.ts';
 import { type I32, i32, i64 } from '../../wasm/expr.ts';
 import type { ModuleBuilder } from '../../wasm/module.ts';
-import { PSEUDO } from '../interpreter/handlers.ts';
 import { jumpCacheEntry } from '../interpreter/lookup.ts';
 import { emitSample } from '../interpreter/profile.ts';
+import { PSEUDO } from '../interpreter/pseudo.ts';
 import { count } from '../mmu/walk.ts';
 import { COUNTER, EXIT, JUMP_CACHE, PROFILE, RECORD, STATE } from '../state.ts';
 

@@ -168,8 +168,9 @@ export const sti: Semantics = (cx) => {
   const old = cx.f.let(cx.state32(STATE.eflags));
   cx.setState32(STATE.eflags, i32.or(old, i32.const(EFLAGS_IF)));
   cx.f.if(i32.eqz(i32.and(old, i32.const(EFLAGS_IF))), () => {
-    cx.interruptShadow();
+    // the shadow is known by what is left of the budget, which this may lower
     cx.recheckInterrupts(1);
+    cx.interruptShadow();
   });
 };
 export const pushf: Semantics = (cx) => {
