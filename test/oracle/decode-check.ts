@@ -30,6 +30,7 @@ const EXPLAINED: readonly (readonly [kind: RegExp, reason: string])[] = [
   [/^refused 0f (2b|78|79)( |$)/, 'SSE4a'],
   [/^refused vex 0f 3a 0[01]( |$)/, 'VPERMQ, VPERMPD: AMD ignores VEX.W, the SDM demands 1'],
   [/^accepted vp(extr|insr)d$/, '32-bit code: AMD raises #UD for VEX.W1, the SDM ignores it'],
+  [/^refused 0f 07( |$)/, 'SYSRET outside 64-bit code: #GP(0) at CPL 3 on AMD, #UD on Intel'],
   [/^refused 0f 00 \(lock\)/, 'LOCK VERW runs on AMD'],
   [/^refused 0f 2[02] \(lock\)/, 'LOCK MOV CR0: MOV CR8 on AMD'],
   [/^accepted (cl|st)ac$/, '#UD at CPL 3'],
