@@ -15,6 +15,8 @@ const HELP_WIDTH = 110;
 /** Runs the command line `args` (without node and script) and ends the process with its exit code. */
 export async function main(args: readonly string[]): Promise<void> {
   const version = packageVersion();
+  // should the event loop run dry before there is a result, that is no success
+  process.exitCode = EXIT_CODE.internal;
   process.on('uncaughtException', (error) => {
     process.stderr.write(`${internalErrorText(error, version, args)}\n`);
     process.exit(EXIT_CODE.internal);

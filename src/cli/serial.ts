@@ -32,7 +32,7 @@ export function parseSerial(spec: string): SerialSpec {
 export interface SerialBackend {
   /** Joins it to the machine's port; until then nothing is read. */
   connect(port: SerialPort): void;
-  /** Lets everything written reach its destination, and gives the terminal back. */
+  /** Lets everything written reach its destination, and gives the terminal back; further calls do nothing more. */
   close(): Promise<void>;
 }
 
@@ -61,15 +61,17 @@ async function openFile(path: string): Promise<SerialBackend> {
   stream.on('error', (error) => {
     failure = error;
   });
+  const finish = async (): Promise<void> => {
+    if (failure === undefined) {
+      stream.end();
+      await once(stream, 'close').catch(() => {});
+    }
+    if (failure !== undefined) throw new UsageError(`--serial file:${path}: ${failure.message}; make room`);
+  };
+  let closing: Promise<void> | undefined;
   return {
     connect: (port) => void port.onData((bytes) => stream.write(bytes)),
-    close: async () => {
-      if (failure === undefined) {
-        stream.end();
-        await once(stream, 'close').catch(() => {});
-      }
-      if (failure !== undefined) throw new UsageError(`--serial file:${path}: ${failure.message}; make room`);
-    },
+    close: () => (closing ??= finish()),
   };
 }
 

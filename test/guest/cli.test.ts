@@ -55,8 +55,11 @@ describe('ukl-emu boot', () => {
       '60',
     ]);
     expect(panic).toMatchObject({ code: 3, stderr: 'ukl-emu: the guest asked for a reset\n' });
+    const serial = join(directory, 'timeout.log');
     const timeout = await runCli(
-      bootArgs('ukl', '--timeout=0.5').filter((arg) => arg !== '--timeout' && arg !== '100'),
+      bootArgs('ukl', '--timeout=0.5', '--serial', `file:${serial}`).filter(
+        (arg) => !['--timeout', '100'].includes(arg),
+      ),
     );
     expect(timeout.code).toBe(4);
     expect(timeout.stderr).toMatch(/^ukl-emu: the guest was still running after 0\.5 s$/m);
