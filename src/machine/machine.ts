@@ -1,7 +1,6 @@
 import { loadInitrd } from '../loader/initrd.ts';
 import { loadKernel } from '../loader/load.ts';
 import type { NetApi } from '../net/api.ts';
-import { baselineCompiler } from './baseline.ts';
 import { MachineEndedError, OptionError, WaitTimeoutError } from './errors.ts';
 import type { MachineExit } from './exit.ts';
 import { createDefaultHost } from './host.ts';
@@ -11,6 +10,7 @@ import { RunLoop } from './run-loop.ts';
 import { SerialConsole, type SerialPort } from './serial-port.ts';
 import { type SearchPattern, SerialText, searchPattern } from './serial-text.ts';
 import { type BoardStats, boardStats, type MachineStats, type Milestones, machineStats } from './stats.ts';
+import { tieredCompiler } from './tiers.ts';
 
 /** Characters of output quoted in errors. */
 const TAIL = 200;
@@ -67,7 +67,7 @@ export class Machine {
     // node:zlib unpacks on another thread, meanwhile the machine is built on this one
     const loading = loadFiles(checked, options);
     loading.catch(() => {});
-    const machine = new Machine({ options: { compile: baselineCompiler(), ...options, timeOriginNs }, checked, host });
+    const machine = new Machine({ options: { compile: tieredCompiler(), ...options, timeOriginNs }, checked, host });
     machine.#powerOn();
     machine.#files = await loading;
     machine.#install();
@@ -218,7 +218,8 @@ export class Machine {
   }
 }
 
-async function loadFiles(
+/** Reads and unpacks what goes into memory. */
+export async function loadFiles(
   { kernel, initrd, modules, memory }: CheckedOptions,
   options: MachineOptions,
 ): Promise<BootFiles> {
