@@ -38,12 +38,22 @@ export interface Growth {
   readonly indirect: readonly number[];
 }
 
+/** How much a region may hold. */
+export interface RegionLimits {
+  /** Blocks: optimising compilation time explodes beyond 300. */
+  readonly maxBlocks: number;
+  readonly maxInstructions: number;
+  /** Instructions of a block: one that does not fit the budget to the next event is interpreted. */
+  readonly maxBlockLength: number;
+}
+
 /** What discovery needs of the rest of the CPU. */
 export interface DiscoveryHost {
   readonly ram: Uint8Array;
   readonly mode: CodeMode;
   decode(bytes: Uint8Array, at: number, end: number, mode: CodeMode): DecodedInstruction | DecodeFailure;
   semantics(mnemonic: string): Semantics | undefined;
+  readonly limits: RegionLimits;
   /** RAM page of the linear page `delta` pages from the entry's, or a negative number. */
   ramPage(delta: number): number;
   /** Has the interpreter decoded, and so executed, an instruction here? */
@@ -53,10 +63,6 @@ export interface DiscoveryHost {
 }
 
 const PAGE = 4096;
-/** Optimising compilation time explodes beyond 300 blocks (docs/architecture.md). */
-export const MAX_BLOCKS = 100;
-const MAX_INSTRUCTIONS = 800;
-const MAX_BLOCK_LENGTH = 100;
 
 /**
  * Instructions that are left to the interpreter: they end a slice, change modes or mappings, work through JavaScript, or
@@ -119,6 +125,7 @@ export function discover(host: DiscoveryHost, entry: number, growth?: Growth): R
     return 'row' in decoded ? decoded : undefined;
   };
 
+  const { limits } = host;
   const instructions = new Map<number, DecodedInstruction>();
   const leaders = new Set<number>([entry]);
   const entries = new Set<number>([entry]);
@@ -131,7 +138,7 @@ export function discover(host: DiscoveryHost, entry: number, growth?: Growth): R
     // what has been translated already is entered rather than translated again
     if (!isWanted(offset) && host.isEntry(pageOf(offset), offset & (PAGE - 1))) return;
     if (isEntry) entries.add(offset);
-    if (leaders.has(offset) || leaders.size >= MAX_BLOCKS) return;
+    if (leaders.has(offset) || leaders.size >= limits.maxBlocks) return;
     leaders.add(offset);
     work.push(offset);
   };
@@ -139,7 +146,7 @@ export function discover(host: DiscoveryHost, entry: number, growth?: Growth): R
   for (const offset of growth?.entries ?? []) lead(offset, true);
   for (let start = work.shift(); start !== undefined; start = work.shift()) {
     let at = start;
-    while (!instructions.has(at) && instructions.size < MAX_INSTRUCTIONS) {
+    while (!instructions.has(at) && instructions.size < limits.maxInstructions) {
       const d = decodeAt(at);
       if (d === undefined || !isTranslatable(d, host)) {
         interpreted.add(at);
@@ -163,7 +170,7 @@ export function discover(host: DiscoveryHost, entry: number, growth?: Growth): R
       at = next;
     }
   }
-  const blocks = cutBlocks(leaders, instructions, interpreted);
+  const blocks = cutBlocks(leaders, instructions, interpreted, limits.maxBlockLength);
   const starts = new Set(blocks.map((b) => b.offset));
   if (!starts.has(entry)) return undefined;
   for (const [delta, page] of pages) if (page < 0) pages.delete(delta);
@@ -191,6 +198,7 @@ function cutBlocks(
   leaders: ReadonlySet<number>,
   instructions: ReadonlyMap<number, DecodedInstruction>,
   interpreted: ReadonlySet<number>,
+  maxBlockLength: number,
 ): Block[] {
   const blocks: Block[] = [];
   const pending = [...leaders];
@@ -208,7 +216,7 @@ function cutBlocks(
         break;
       }
       if (at !== start && leaders.has(at)) break;
-      if (list.length === MAX_BLOCK_LENGTH) {
+      if (list.length === maxBlockLength) {
         // a very long block would seldom fit the budget: go on in another
         pending.push(at);
         break;

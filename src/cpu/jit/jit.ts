@@ -8,20 +8,12 @@ import type { StateMemory } from '../state-memory.ts';
 import { type DiscoveryHost, discover, type RegionPlan } from './discover.ts';
 import { type Edge, EdgeProfile } from './edges.ts';
 import { growthOf } from './growth.ts';
+import type { JitOptions } from './options.ts';
 import type { Region, TlbTables } from './region.ts';
 import { planTable, TABLE_MINIMUM, type TargetTable, tableBytes, writeTable } from './target-table.ts';
 import { translateRegion } from './translate.ts';
 
-/** Thresholds; the defaults are justified in docs/architecture.md. */
-export interface JitOptions {
-  /** Samples of a branch target (one in PROFILE.period taken branches) before its region is translated. */
-  readonly threshold: number;
-  /** Samples of a branch between two regions (one in PROFILE.edgePeriod) before they are made one; doubled for each time. */
-  readonly growth: number;
-  /** Regions kept before the oldest are evicted. */
-  readonly maxRegions: number;
-}
-export const DEFAULT_JIT: JitOptions = { threshold: 128, growth: 4, maxRegions: 20_000 };
+export { DEFAULT_JIT, type JitOptions } from './options.ts';
 
 export interface JitHost {
   readonly memory: StateMemory;
@@ -197,6 +189,7 @@ export class Jit {
       mode: cache.modeOfPage(ramPage).mode,
       decode,
       semantics: (mnemonic) => semantics.get(mnemonic),
+      limits: this.#options,
       ramPage: (delta) => this.#host.fetchPage(pageBase + BigInt(delta * 4096)),
       isKnown: (page, at) => cache.isKnown(page, at),
       isEntry: (page, at) => cache.isEntry(page, at),
@@ -247,6 +240,10 @@ export class Jit {
     });
     const bytes = m.encode();
     const translated = performance.now();
+    this.#options.onModule?.({
+      bytes,
+      regions: made.map(({ name, region }) => ({ name, plan: region.plan, growths: region.growths })),
+    });
     const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytes), imports);
     for (const { region, name, replaces } of made) {
       table.set(region.slot, exports[name]);
