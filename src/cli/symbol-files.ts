@@ -25,6 +25,14 @@ export async function readSymbolFile(path: string): Promise<SymbolTable> {
   return symbols;
 }
 
+/** The symbols that an ELF kernel brings along; undefined when it has none or is no ELF file. */
+export async function readSymbolsIfElf(path: string): Promise<SymbolTable | undefined> {
+  const bytes = await readFile(path).catch(() => undefined);
+  if (bytes === undefined || bytes.length < 64 || bytes.readUInt32BE(0) !== ELF_MAGIC) return undefined;
+  const symbols = readElfSymbols(bytes);
+  return symbols === undefined || symbols.symbols.length === 0 ? undefined : symbols;
+}
+
 async function unpack(path: string, bytes: Uint8Array): Promise<Buffer> {
   try {
     return await promisify(gunzip)(bytes, { maxOutputLength: MAX_UNPACKED });
