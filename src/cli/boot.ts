@@ -2,6 +2,7 @@ import { type FileHandle, open } from 'node:fs/promises';
 import type { NamedBytes } from '../loader/load.ts';
 import { describeExit } from '../machine/exit.ts';
 import { Machine } from '../machine/machine.ts';
+import type { Observer } from '../machine/observer.ts';
 import type { BootRequest } from './boot-options.ts';
 import { openDrives } from './drives.ts';
 import { UsageError } from './errors.ts';
@@ -16,8 +17,8 @@ import { statsText } from './stats-text.ts';
 /** Exit code after the reader of standard output has gone: 128 + SIGPIPE, as a shell shows it. */
 const OUTPUT_CLOSED = 141;
 
-/** `ukl-emu boot`: runs the guest; returns the program's exit code. Rejects with errors of usage and input. */
-export async function boot(request: BootRequest): Promise<number> {
+/** `ukl-emu boot`: runs the guest, with `observer` looking on; returns the program's exit code. Rejects with errors of usage and input. */
+export async function boot(request: BootRequest, observer?: Observer): Promise<number> {
   let machine: Machine | undefined;
   /** Set when something other than the guest ends the run. */
   let ended: number | undefined;
@@ -53,6 +54,7 @@ export async function boot(request: BootRequest): Promise<number> {
       ...machineOptions(request),
       kernel,
       ...(initrd && { initrd }),
+      ...(observer && { observer }),
       modules,
       drives,
       net,

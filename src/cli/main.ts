@@ -8,6 +8,8 @@ import { cpuList, cpuShow } from './cpu.ts';
 import { inputErrorLine, internalErrorText, UsageError } from './errors.ts';
 import { EXIT_CODE } from './exit-codes.ts';
 import { inspect } from './inspect.ts';
+import { profile } from './profile.ts';
+import { PROFILE_EXAMPLES, parseProfileArguments, profileOptions } from './profile-options.ts';
 
 /** Columns of the help, so that it is the same everywhere. */
 const HELP_WIDTH = 110;
@@ -90,6 +92,16 @@ function commandLine(version: string, chosen: (command: Command) => void): Argv 
           (args) => chosen(() => cpuShow(args.model)),
         )
         .demandCommand(1, 'name what to do: list or show'),
+    )
+    .command(
+      'profile <kernel>',
+      'boot a kernel and sample where it spends its instructions',
+      (y) => profileOptions(y).example(PROFILE_EXAMPLES.map(([command, text]) => [command, text])),
+      (args) => {
+        rejectRepeated(args);
+        const request = parseProfileArguments(args);
+        chosen(() => profile(request));
+      },
     )
     .command('bench', 'measure a guest', (y) =>
       y
