@@ -9,6 +9,9 @@ export interface Label {
 /** 'unlikely' and 'likely' go into the branch-hint section (honoured by V8 14). */
 export type Hint = 'likely' | 'unlikely';
 
+/** An address of the source, or a word for what has none. */
+export type Note = number | string;
+
 const PADDED_INDEX = new Uint8Array(5);
 const float = new DataView(new ArrayBuffer(8));
 
@@ -97,6 +100,8 @@ export class FunctionBuilder implements Callable {
   readonly calls: { readonly offset: number; readonly callee: Callable }[] = [];
   /** Code offset of each hinted branch and whether it is likely taken, in code order. */
   readonly hints: { readonly offset: number; readonly likely: boolean }[] = [];
+  /** What code from an offset on stands for, in code order: for tools that print it. */
+  readonly marks: { readonly offset: number; readonly note: Note }[] = [];
   #depth = 0;
   readonly #free: Record<ValType, number[]> = { i32: [], i64: [], f32: [], f64: [], v128: [] };
   #scope: { type: ValType; index: number }[] | undefined;
@@ -145,6 +150,10 @@ export class FunctionBuilder implements Callable {
     this.emit(value);
     this.code.byte(0x21);
     this.code.u32(index);
+  }
+  /** Notes what the code from here on stands for. */
+  mark(note: Note): void {
+    this.marks.push({ offset: this.code.length, note });
   }
   /** How many blocks, loops and ifs are open. */
   get depth(): number {
@@ -370,13 +379,14 @@ export class FunctionBuilder implements Callable {
   /** Emits statements in front of everything emitted so far (a prologue that depends on what the body used). */
   prepend(body: () => void): void {
     const rest = this.code.view().slice();
-    const later = { calls: this.calls.splice(0), hints: this.hints.splice(0) };
+    const later = { calls: this.calls.splice(0), hints: this.hints.splice(0), marks: this.marks.splice(0) };
     this.code.length = 0;
     body();
     const shift = this.code.length;
     this.code.append(rest);
     for (const c of later.calls) this.calls.push({ ...c, offset: c.offset + shift });
     for (const h of later.hints) this.hints.push({ ...h, offset: h.offset + shift });
+    for (const m of later.marks) this.marks.push({ ...m, offset: m.offset + shift });
   }
 
   #memarg(offset: number, memory: number): void {

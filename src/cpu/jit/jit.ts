@@ -236,13 +236,13 @@ export class Jit {
       );
       m.export(f);
       this.stats.instructions += plan.blocks.reduce((sum, b) => sum + b.instructions.length, 0);
-      return { region, name, replaces };
+      return { region, name, replaces, marks: f.marks };
     });
     const bytes = m.encode();
     const translated = performance.now();
     this.#options.onModule?.({
       bytes,
-      regions: made.map(({ name, region }) => ({ name, plan: region.plan, growths: region.growths })),
+      regions: made.map(({ name, region, marks }) => ({ name, marks, plan: region.plan, growths: region.growths })),
     });
     const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytes), imports);
     for (const { region, name, replaces } of made) {

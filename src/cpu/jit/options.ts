@@ -1,3 +1,4 @@
+import type { Note } from '../../wasm/builder.ts';
 import type { RegionLimits, RegionPlan } from './discover.ts';
 
 /** Thresholds and sizes; the defaults are justified in docs/architecture.md and docs/benchmarks.md. */
@@ -27,6 +28,8 @@ export interface TranslatedModule {
     /** Name of the exported function. */
     readonly name: string;
     readonly plan: RegionPlan;
+    /** Where in the function's code each guest instruction begins: offset in the code, offset from the entry's page. */
+    readonly marks: readonly { readonly offset: number; readonly note: Note }[];
     /** Its place when a larger one takes over: how often that has happened to it. */
     readonly growths: number;
   }[];

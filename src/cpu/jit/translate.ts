@@ -149,6 +149,7 @@ export function translateRegion(
       f.set(frame.code, i32.const(EXIT.interpret));
     });
   });
+  f.mark('exit');
   emitEpilogue(frame);
   f.prepend(() =>
     emitPrologue(frame, plan, mode, (offset) => setStates(positions.get(offset)!, paths[positions.get(offset)!]!)),
@@ -163,6 +164,7 @@ function emitBlock(
   exitTo: (offset: number, code: number) => void,
 ): void {
   const { f } = frame;
+  f.mark('block');
   const count = block.instructions.length;
   const budget = f.get('i32', frame.budget);
   frame.knownFlags = undefined;
@@ -181,6 +183,7 @@ function emitBlock(
   }
   let ended = false;
   block.instructions.forEach(({ d, offset }, n) => {
+    f.mark(offset);
     f.scope(() => {
       const cx = new TranslatorContext(frame, d, {
         offset,
@@ -196,6 +199,7 @@ function emitBlock(
     });
   });
   if (ended) return;
+  f.mark('branch');
   if (block.exit === 'interpret') exitTo(block.end, EXIT.interpret);
   else frame.branchTo(block.end);
 }
