@@ -1,6 +1,6 @@
 import type { EntryState } from './boot/entry-state.ts';
 import { PHYSICAL_ADDRESS_BITS, TSC_FREQUENCY } from './cpu/constants.ts';
-import { Cpu, type CpuBus } from './cpu/cpu.ts';
+import { type Compile, Cpu, type CpuBus } from './cpu/cpu.ts';
 import type { JitOptions } from './cpu/jit/jit.ts';
 import { STATE } from './cpu/state.ts';
 import type { MsrDevices } from './cpu/system/msr.ts';
@@ -48,7 +48,7 @@ export interface BoardOptions {
   /** 'interpreter' translates nothing. */
   readonly engine?: 'auto' | 'interpreter';
   readonly jit?: Partial<JitOptions>;
-  readonly compile?: (bytes: Uint8Array<ArrayBuffer>) => WebAssembly.Module;
+  readonly compile?: Compile;
 }
 
 /** The machine as hardware: what is in it and how it is wired, top to bottom. */

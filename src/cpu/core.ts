@@ -64,6 +64,7 @@ const HELPERS: readonly HelperDefinition[] = [
 const SIGNATURES: ReadonlyMap<string, Signature> = new Map<string, Signature>([
   ...Object.entries(HOST_FUNCTIONS),
   ...HELPERS.map((h): [string, Signature] => [h.name, h]),
+  ['enterRegions', { params: ['i32'], results: ['i32'] }],
 ]);
 
 /** Imports a core helper or host function into another module. */
@@ -73,12 +74,17 @@ export function importHelper(m: ModuleBuilder, name: string): Callable {
   return m.importFunction(name, signature.params, signature.results);
 }
 
-/** The module that is compiled once per process: every helper and the interpreter's run loop with its hot forms. */
-export function buildCore(hot: readonly HandlerSource[]): Uint8Array<ArrayBuffer> {
+function coreModule(): ModuleBuilder {
   const m = new ModuleBuilder();
   m.importMemory({ name: 'state', initial: 1 });
   m.importMemory({ name: 'ram', initial: 0 });
   m.importTable();
+  return m;
+}
+
+/** Every helper and the dispatcher between regions: hot in any guest, worth optimising. */
+export function buildHelpers(): Uint8Array<ArrayBuffer> {
+  const m = coreModule();
   const callables = new Map<string, Callable>();
   for (const name of Object.keys(HOST_FUNCTIONS)) callables.set(name, importHelper(m, name));
   const lookup = (name: string): Callable => {
@@ -96,8 +102,14 @@ export function buildCore(hot: readonly HandlerSource[]): Uint8Array<ArrayBuffer
     h.build(functions[i]!, lookup);
     m.export(functions[i]!);
   });
-  callables.set('enterRegions', buildDispatcher(m));
-  m.export(buildRunLoop(m, hot, lookup));
+  m.export(buildDispatcher(m));
+  return m.encode();
+}
+
+/** The interpreter's run loop with its hot forms: one huge function, which the optimising compiler takes seconds for. */
+export function buildInterpreter(hot: readonly HandlerSource[]): Uint8Array<ArrayBuffer> {
+  const m = coreModule();
+  m.export(buildRunLoop(m, hot, (name) => importHelper(m, name)));
   return m.encode();
 }
 

@@ -1,4 +1,4 @@
-import { buildCore, type CoreExports, type HostFunctions, importHelper } from './core.ts';
+import { buildHelpers, buildInterpreter, type CoreExports, type HostFunctions, importHelper } from './core.ts';
 import type { CpuidOptions } from './cpuid.ts';
 import { createDecoder, isFailure } from './decode/decoder.ts';
 import { transcendental } from './helpers/x87-transcendental.ts';
@@ -14,7 +14,7 @@ import { SYSTEM_OPERATIONS } from './semantics/system-operations.ts';
 import { COUNTER, DYNAMIC_BASE, EXIT, NO_TLB, STATE, STEP, VECTOR } from './state.ts';
 import { StateMemory } from './state-memory.ts';
 import { updateUnits } from './system/control.ts';
-import { breakpointsAt, DR6, noteDebug } from './system/debug.ts';
+import { breakpointsAt, DR6, noteDebug, watchPorts } from './system/debug.ts';
 import { deliver, type Interruption, isDoubleFault } from './system/interrupts.ts';
 import { initialMsrs, ModelSpecificRegisters, type MsrDevices } from './system/msr.ts';
 import { OPERATIONS, type SystemContext } from './system/operations.ts';
@@ -35,6 +35,12 @@ export interface CpuBus {
   /** CR8. */
   taskPriority: number;
 }
+/**
+ * How soon a module's functions deserve the optimising compiler: never, when V8 thinks so, or only when they have run for
+ * milliseconds.
+ */
+export type Tier = 'baseline' | 'default' | 'late';
+export type Compile = (bytes: Uint8Array<ArrayBuffer>, tier: Tier) => WebAssembly.Module;
 export interface CpuOptions {
   /** Guest RAM and the bytes of it below the PCI hole. */
   readonly ram: WebAssembly.Memory;
@@ -47,7 +53,7 @@ export interface CpuOptions {
   /** 'interpreter' translates nothing. */
   readonly engine?: 'auto' | 'interpreter';
   readonly jit?: Partial<JitOptions>;
-  readonly compile?: (bytes: Uint8Array<ArrayBuffer>) => WebAssembly.Module;
+  readonly compile?: Compile;
 }
 /** Why `run` came back. */
 export type RunExit =
@@ -61,7 +67,8 @@ const MAX_BUDGET = 0x7fff_ffff;
 /** Decoded records may take this much of memory 0 before all are dropped. */
 const RECORD_LIMIT = 256 << 20;
 
-let compiledCore: { features: string; module: WebAssembly.Module } | undefined;
+let compiledHelpers: WebAssembly.Module | undefined;
+let compiledInterpreter: { features: string; module: WebAssembly.Module } | undefined;
 
 /** State cells of MSRs that are 0 after a reset, and DR0 to DR3. */
 const RESET_MSRS = [
@@ -116,10 +123,12 @@ export class Cpu {
         this.onSlowPath?.();
       },
       portIn: (port, width) => {
+        watchPorts(state, port, width);
         this.onSlowPath?.();
         return bus.portIn(port, width);
       },
       portOut: (port, width, value) => {
+        watchPorts(state, port, width);
         bus.portOut(port, width, value >>> 0);
         this.onSlowPath?.();
       },
@@ -130,18 +139,21 @@ export class Cpu {
       transcendental: (number) => transcendental(state, number),
     };
     const env = { ...host, state: state.memory, ram: options.ram, table };
-    const compile = options.compile ?? ((bytes) => new WebAssembly.Module(bytes));
+    const compile: Compile = options.compile ?? ((bytes) => new WebAssembly.Module(bytes));
     const featureKey = [...options.features].sort().join();
-    if (compiledCore?.features !== featureKey) compiledCore = { features: featureKey, module: compile(buildCore(hot)) };
-    const instance = new WebAssembly.Instance(compiledCore.module, { env });
-    const exports = instance.exports;
-    this.#core = exports as unknown as CoreExports;
+    compiledHelpers ??= compile(buildHelpers(), 'default');
+    if (compiledInterpreter?.features !== featureKey) {
+      compiledInterpreter = { features: featureKey, module: compile(buildInterpreter(hot), 'baseline') };
+    }
+    const { exports } = new WebAssembly.Instance(compiledHelpers, { env });
+    const interpreter = new WebAssembly.Instance(compiledInterpreter.module, { env: { ...env, ...exports } });
+    this.#core = { ...exports, ...interpreter.exports } as unknown as CoreExports;
     const imports = { env: { ...env, ...exports } };
     const forms = new FormTable(
       hot,
       table,
       SEMANTICS,
-      (bytes) => new WebAssembly.Instance(compile(bytes), imports).exports,
+      (bytes) => new WebAssembly.Instance(compile(bytes, 'default'), imports).exports,
       importHelper,
     );
     this.#forms = forms;
@@ -182,6 +194,7 @@ export class Cpu {
         cache: this.codeCache,
         table,
         imports,
+        compile: (bytes) => compile(bytes, 'late'),
         semantics: SEMANTICS,
         allocateSlot: () => forms.allocateSlot(),
         importHelper,

@@ -1,3 +1,4 @@
+import type { Compile } from '../cpu/cpu.ts';
 import { DEFAULT_MODEL, parseCpu } from '../cpu/models.ts';
 import type { BlockStore } from '../devices/virtio/block-store.ts';
 import { DEBUG_EXIT_PORT } from '../layout.ts';
@@ -79,8 +80,8 @@ export interface MachineOptions {
   readonly host?: Host;
   /** Where `stats().milliseconds` count from, in `host.monotonicNs()`; default: the call of `Machine.create`. */
   readonly timeOriginNs?: number;
-  /** Compiles the emulator's own wasm modules; default: V8's baseline tier under Node, where that is faster. */
-  readonly compile?: (bytes: Uint8Array<ArrayBuffer>) => WebAssembly.Module;
+  /** Compiles the emulator's own wasm modules; default: in V8's tier that suits each, under Node. */
+  readonly compile?: Compile;
 }
 
 export type Engine = 'auto' | 'interpreter';

@@ -21,6 +21,7 @@ export interface JitHost {
   readonly cache: CodeCache;
   readonly table: WebAssembly.Table;
   readonly imports: WebAssembly.Imports;
+  compile(bytes: Uint8Array<ArrayBuffer>): WebAssembly.Module;
   readonly semantics: ReadonlyMap<string, Semantics>;
   allocateSlot(): number;
   importHelper(m: ModuleBuilder, name: string): Callable;
@@ -244,7 +245,7 @@ export class Jit {
       bytes,
       regions: made.map(({ name, region, marks }) => ({ name, marks, plan: region.plan, growths: region.growths })),
     });
-    const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytes), imports);
+    const { exports } = new WebAssembly.Instance(this.#host.compile(bytes), imports);
     for (const { region, name, replaces } of made) {
       table.set(region.slot, exports[name]);
       if (replaces && this.#regions.has(replaces)) this.#remove(replaces);
