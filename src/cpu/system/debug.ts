@@ -1,4 +1,5 @@
 import { STATE } from '../state.ts';
+import type { StateMemory } from '../state-memory.ts';
 import type { Processor } from './processor.ts';
 
 /** Debug status (SDM vol. 3, 17.2.3). */
@@ -6,6 +7,10 @@ export const DR6 = { bd: 0x2000n, bs: 0x4000n } as const;
 export const DR7_GD = 0x2000n;
 /** Values of the R/W fields of DR7. */
 const EXECUTE = 0n;
+const PORT = 2;
+const CR4_DE = 8;
+/** Bytes by the LEN field of DR7. */
+const LENGTHS = [1, 2, 8, 4] as const;
 
 /** DR6 bits of the enabled instruction breakpoints at a linear address (SDM vol. 3, 17.2.4 and 17.3.1.1). */
 export function breakpointsAt(p: Processor, linear: bigint): bigint {
@@ -18,6 +23,19 @@ export function breakpointsAt(p: Processor, linear: bigint): bigint {
     if (enabled !== 0n && kind === EXECUTE && state.get64(STATE.dr + Number(n) * 8) === linear) hit |= 1n << n;
   }
   return hit;
+}
+/** Notes the enabled I/O breakpoints that an access to `width` ports from `port` on meets: a trap after the instruction (SDM vol. 3, 17.2.4). */
+export function watchPorts(state: StateMemory, port: number, width: number): void {
+  const dr7 = state.get32(STATE.dr + 56);
+  if ((dr7 & 0xff) === 0 || !(state.get32(STATE.cr4) & CR4_DE)) return;
+  for (let n = 0; n < 4; n++) {
+    if (!((dr7 >>> (2 * n)) & 3) || ((dr7 >>> (16 + 4 * n)) & 3) !== PORT) continue;
+    const length = LENGTHS[((dr7 >>> (18 + 4 * n)) & 3) as 0 | 1 | 2 | 3];
+    // the low bits of the address are not compared
+    const first = state.get32(STATE.dr + n * 8) & ~(length - 1);
+    if (port < first + length && first < port + width)
+      state.set32(STATE.watchHits, state.get32(STATE.watchHits) | (1 << n));
+  }
 }
 /** Adds bits to DR6, which only software clears. */
 export const noteDebug = (p: Processor, bits: bigint): void =>
