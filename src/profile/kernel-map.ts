@@ -1,5 +1,5 @@
 import { unsignedAddress } from '../cpu/linear-view.ts';
-import type { GuestSymbol, SymbolTable } from '../loader/symbols.ts';
+import { type GuestSymbol, SymbolTable } from '../loader/symbols.ts';
 
 /**
  * What a piece of code belongs to. `application`: linked into a UKL kernel; `entry`: what stands between a caller and the
@@ -30,6 +30,9 @@ const ENTRY_FUNCTIONS = new Set(
 const APPLICATION_PREFIX = 'ukl_';
 const APPLICATION_STARTS = ['ukl__start', 'ukl_main'];
 
+/** What linker scripts put at the ends of sections: not the name of what begins there. */
+const BOUNDARY = /^_text$|^_+(\w+_)?(s|e|start|end|begin)(_?\w*text\w*)?$/;
+
 interface Range {
   readonly from: bigint;
   readonly to: bigint;
@@ -37,13 +40,13 @@ interface Range {
 
 /** Tells by a kernel's symbols what code an address belongs to. */
 export class KernelMap {
-  readonly symbols: SymbolTable;
+  readonly #symbols: SymbolTable;
   readonly #entry: Range | undefined;
   readonly #application: readonly Range[];
   readonly #known = new Map<number, CodeLocation>();
 
   constructor(symbols: SymbolTable) {
-    this.symbols = symbols;
+    this.#symbols = new SymbolTable(withoutBoundaries(symbols.symbols));
     const from = symbols.find('__entry_text_start')?.address;
     const to = symbols.find('__entry_text_end')?.address;
     this.#entry = from !== undefined && to !== undefined ? { from, to } : undefined;
@@ -63,7 +66,7 @@ export class KernelMap {
 
   #look(linear: number): CodeLocation {
     const address = unsignedAddress(linear);
-    const found = this.symbols.locate(address);
+    const found = this.#symbols.locate(address);
     if (found === undefined) return { part: 'kernel', name: hexadecimal(linear), start: linear };
     const { symbol, offset } = found;
     return { part: this.#part(address, symbol.name), name: symbol.name, start: linear - offset };
@@ -79,6 +82,19 @@ export class KernelMap {
 /** A function's name without what the compiler appends to its clones. */
 export function plainName(name: string): string {
   return name.replace(/\.(constprop|isra|part|cold|localalias)(\.\d+)*(?=\.|$)/g, '');
+}
+
+/** Symbols in ascending order without section boundaries where something else has the same address. */
+function withoutBoundaries(symbols: readonly GuestSymbol[]): GuestSymbol[] {
+  return symbols.filter(({ name, address }, index) => {
+    if (!BOUNDARY.test(name)) return true;
+    const isBetter = (other: GuestSymbol | undefined): boolean =>
+      other !== undefined && other.address === address && !BOUNDARY.test(other.name);
+    let first = index;
+    while (symbols[first - 1]?.address === address) first--;
+    for (let at = first; symbols[at]?.address === address; at++) if (isBetter(symbols[at])) return false;
+    return true;
+  });
 }
 
 function hexadecimal(linear: number): string {

@@ -10,7 +10,7 @@ const MAX_INSTRUCTIONS = 8192;
 const RSP = 4;
 const RBP = 5;
 const WORD = 8;
-const ENDS = new Set(['ret', 'iret', 'sysret', 'hlt', 'ud2', 'ud1', 'ud0', 'int3', 'jmp_far', 'ret_far']);
+const ENDS = new Set(['ret', 'iret', 'sysret', 'ud2', 'ud1', 'ud0', 'int3', 'jmp_far', 'ret_far']);
 
 /** Bytes between the stack pointer and the return address, by address of instruction. */
 type Depths = ReadonlyMap<number, number>;

@@ -9,15 +9,19 @@ const WORD = 8;
 const MAX_FRAMES = 96;
 /** Linux gives 64-bit kernel and interrupt stacks this size and alignment. */
 const KERNEL_STACK = 0x4000;
-/** How far is searched for a return address when a function's depth is not known, in words. */
-const SEARCH = 96;
+/** How far is searched for a return address when a function's depth is not known: of a call to it, of any other call. */
+const SEARCH_BYTES = 0x1000;
+const SEARCH_INDIRECT_BYTES = 0x300;
 /** Of struct pt_regs of 64-bit Linux. */
-const PT_REGS = { ip: 0x80, cs: 0x88, sp: 0x98 } as const;
+const PT_REGS = { ip: 0x80, cs: 0x88, sp: 0x98, size: 0xa8 } as const;
 /** Ring 0; ring 0 as UKL marks its application; ring 3, 64-bit and compatibility. */
 const KERNEL_CS = [0x10, 0xc3];
 const USER_CS = [0x33, 0x23];
 /** Assembly that calls C with a pt_regs on top of the stack. */
 const REGISTERS_ON_STACK = /^(asm_|entry_(SYSCALL|SYSENTER|INT80)|ukl_entry_SYSCALL_64)/;
+/** Assembly that only system calls from ring 3 execute. */
+const FROM_USER = /^(entry_SYSCALL_64|syscall_return_via_sysret)/;
+const FROM_APPLICATION = /^ukl_(entry_SYSCALL_64|bypass)$/;
 /** The way into a UKL kernel that leaves most of pt_regs empty: only the application's stack pointer counts. */
 const BYPASS = 'ukl_bypass';
 const BOTTOMS =
@@ -55,7 +59,14 @@ export class StackWalker {
     const ring3 = this.#state.get32(STATE.cpl) === 3;
     const locations = [this.#map.locate(ip, ring3)];
     if (ring3 || this.#state.get32(STATE.codeMode) !== 0) return locations;
-    let point: Point | undefined = { ip, sp: signedAddress(this.#state, RSP), returned: false };
+    if (FROM_USER.test(locations[0]!.name)) return [...locations, this.#map.locate(0, true)];
+    const sp = signedAddress(this.#state, RSP);
+    let point: Point | undefined = { ip, sp, returned: false };
+    if (FROM_APPLICATION.test(locations[0]!.name) && sp < 0) {
+      // a system call's pt_regs is the first thing on the kernel's stack
+      const top = (Math.floor(sp / KERNEL_STACK) + 1) * KERNEL_STACK;
+      point = this.#throughEntry({ ip, sp: top - PT_REGS.size, returned: false }, locations[0]!, locations);
+    }
     while (point !== undefined && locations.length < MAX_FRAMES) {
       const caller = this.#caller(point);
       if (caller === undefined) break;
@@ -93,15 +104,21 @@ export class StackWalker {
 
   /** The nearest return address of a call to the function, or else the nearest of a call to who knows where. */
   #search({ start }: CodeLocation, sp: number): Point | undefined {
-    const end = Math.min(sp + SEARCH * WORD, (Math.floor(sp / KERNEL_STACK) + 1) * KERNEL_STACK);
+    const toEnd = KERNEL_STACK - (((sp % KERNEL_STACK) + KERNEL_STACK) % KERNEL_STACK);
+    const stack = this.#view.read(sp, Math.min(SEARCH_BYTES, toEnd));
+    const words = new DataView(stack.buffer, stack.byteOffset, stack.byteLength);
     let indirect: Point | undefined;
-    for (let at = sp; at < end; at += WORD) {
-      const ip = this.#view.quad(at);
-      const call = ip === undefined ? undefined : this.#calls.before(ip);
-      if (ip === undefined || call === undefined) continue;
-      const point = { ip, sp: at + WORD, returned: true };
-      if (call.target === undefined) indirect ??= point;
-      else if (this.#map.locate(call.target, false).start === start) return point;
+    for (let at = 0; at + WORD <= stack.length; at += WORD) {
+      // a return address lies in the half of the address space where the function is
+      const high = words.getInt32(at + 4, true);
+      if (high < 0 !== start < 0 || high === 0) continue;
+      const ip = high * 0x1_0000_0000 + words.getUint32(at, true);
+      const call = this.#calls.before(ip);
+      if (call === undefined) continue;
+      const point = { ip, sp: sp + at + WORD, returned: true };
+      if (call.target !== undefined) {
+        if (this.#map.locate(call.target, false).start === start) return point;
+      } else if (at < SEARCH_INDIRECT_BYTES) indirect ??= point;
     }
     return indirect;
   }
