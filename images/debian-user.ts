@@ -31,6 +31,13 @@ const SUPERFLUOUS = [
   'usr/share/X11',
   'usr/share/zoneinfo',
   'usr/lib/gcc/x86_64-linux-gnu/12/lto1',
+  'usr/lib/gcc/x86_64-linux-gnu/12/libasan.a',
+  'usr/lib/gcc/x86_64-linux-gnu/12/libtsan.a',
+  'usr/lib/x86_64-linux-gnu/libasan.so.8.0.0',
+  'usr/lib/x86_64-linux-gnu/libtsan.so.2.0.0',
+  'usr/lib/x86_64-linux-gnu/liblsan.so.0.0.0',
+  'usr/share/perl/5.36.0/unicore/Name.pl',
+  'var/lib/dpkg/info',
   'var/cache/apt',
   'var/lib/apt/lists',
 ];

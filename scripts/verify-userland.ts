@@ -20,7 +20,7 @@ const USAGE = `npm run verify:userland -- [options]
   --log FILE     appends the guest's console there`;
 
 /** Checks whose output tells of times: only that they succeed counts. */
-const STATUS_ONLY = new Set(['openssl-speed', 'python']);
+const STATUS_ONLY = new Set(['openssl-speed', 'python', 'python-decimal']);
 /** Natively glibc chooses its functions by these; a guest of the first level has none of them. */
 const WITHOUT_AVX =
   'glibc.cpu.hwcaps=-AVX2,-AVX,-FMA,-FMA4,-AVX512F,-AVX512VL,-BMI2,-ERMS,-FSRM,-SSE4_1,-SSE4_2,-SSSE3';
