@@ -104,7 +104,7 @@ export function bootTable({ engines, rows, skipped }: BootResult): string {
     return [
       [`${title} (${runs} runs)`, ...figures('wall s', wallSeconds, (v) => v)],
       ['', ...figures('CPU s', cpuSeconds, (v) => v)],
-      ['', ...figures('peak memory, MB', peakBytes, megabytes).slice(0, engines.length + 2)],
+      ['', ...figures('peak memory, MB', peakBytes, megabytes)],
     ];
   });
   const header = ['boot', '', ...engines.map((name) => TITLES[name] ?? name), ...(qemu ? ['ukl-emu / QEMU', ''] : [])];

@@ -1,7 +1,9 @@
 import type { Argv, InferredOptionTypes, Options } from 'yargs';
+import type { JitOptions } from '../cpu/jit/options.ts';
 import { DEFAULT_MODEL } from '../cpu/models.ts';
 import { DEBUG_EXIT_PORT } from '../layout.ts';
 import { parsePattern, parseSeconds, parseWhole } from './arguments.ts';
+import { JIT_OPTIONS, parseJit } from './jit.ts';
 import { parseSerial, type SerialSpec } from './serial.ts';
 
 /** The options of `ukl-emu boot`, in the order of the help. */
@@ -66,6 +68,7 @@ export const BOOT_OPTIONS = {
     default: 'auto',
     describe: 'translate hot code, or interpret everything',
   },
+  ...JIT_OPTIONS,
   'debug-exit': {
     type: 'string',
     describe: `a guest's write of v to this port [0x${DEBUG_EXIT_PORT.toString(16)}] ends with code (v << 1) | 1`,
@@ -96,6 +99,8 @@ export interface BootRequest {
   /** False, true for text on standard error, or a path. */
   readonly stats: boolean | string;
   readonly engine: 'auto' | 'interpreter';
+  readonly jit: Partial<JitOptions>;
+  readonly jitDump: string | undefined;
   readonly debugExit: boolean | number;
   readonly allowReboot: boolean;
 }
@@ -134,6 +139,8 @@ export function parseBootArguments(args: BootArguments): BootRequest {
     timeoutMs: timeout === undefined ? undefined : parseSeconds('timeout', timeout),
     stats: stats === undefined ? false : stats === '' ? true : stats,
     engine: engine as BootRequest['engine'],
+    jit: parseJit(args.jit),
+    jitDump: args['jit-dump'],
     debugExit: debugExit === undefined ? false : debugExit === '' ? true : parseWhole('debug-exit', debugExit, 0xfffc),
     allowReboot: args['allow-reboot'],
   };

@@ -8,6 +8,7 @@ import { openDrives } from './drives.ts';
 import { UsageError } from './errors.ts';
 import { EXIT_CODE, exitCode } from './exit-codes.ts';
 import { readInput } from './files.ts';
+import { jitDump as jitDumpInto } from './jit.ts';
 import { openNetwork } from './network.ts';
 import { progressReporter } from './progress.ts';
 import { openSerial } from './serial.ts';
@@ -87,7 +88,8 @@ async function readModule(spec: string): Promise<NamedBytes> {
 }
 
 function machineOptions(request: BootRequest) {
-  const { append, memory, cpu, clock, seed, unpack, engine, exitOn, timeoutMs, debugExit, allowReboot } = request;
+  const { append, memory, cpu, clock, seed, unpack, engine, jit, jitDump, exitOn, timeoutMs, debugExit, allowReboot } =
+    request;
   return {
     cmdline: append,
     memory,
@@ -95,6 +97,7 @@ function machineOptions(request: BootRequest) {
     clock,
     unpack,
     engine,
+    jit: { ...jit, ...(jitDump !== undefined && { onModule: jitDumpInto(jitDump) }) },
     debugExit,
     allowReboot,
     ...(seed !== undefined && { seed }),

@@ -5,6 +5,8 @@ export const EXIT_CODE = {
   ok: 0,
   /** The guest ended without the `--exit-on` match. */
   noMatch: 1,
+  /** `lockstep` has found a difference. */
+  different: 1,
   usage: 2,
   guestDied: 3,
   timeout: 4,

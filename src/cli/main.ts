@@ -8,6 +8,7 @@ import { cpuList, cpuShow } from './cpu.ts';
 import { inputErrorLine, internalErrorText, UsageError } from './errors.ts';
 import { EXIT_CODE } from './exit-codes.ts';
 import { inspect } from './inspect.ts';
+import { LOCKSTEP_EXAMPLES, lockstep, lockstepOptions } from './lockstep.ts';
 import { profile } from './profile.ts';
 import { PROFILE_EXAMPLES, parseProfileArguments, profileOptions } from './profile-options.ts';
 
@@ -70,6 +71,15 @@ function commandLine(version: string, chosen: (command: Command) => void): Argv 
       },
     )
     .command(
+      'lockstep <kernel>',
+      'run one boot on two engines and stop where they differ',
+      (y) => lockstepOptions(y).example(LOCKSTEP_EXAMPLES.map(([command, text]) => [command, text])),
+      (args) => {
+        rejectRepeated(args);
+        chosen(() => lockstep(args));
+      },
+    )
+    .command(
       'inspect <kernel>',
       'show what a kernel file holds',
       (y) =>
@@ -116,7 +126,7 @@ function commandLine(version: string, chosen: (command: Command) => void): Argv 
         )
         .demandCommand(1, 'name what to measure: syscall'),
     )
-    .demandCommand(1, 'name a command: boot, inspect, cpu or bench')
+    .demandCommand(1, 'name a command: boot, lockstep, inspect, cpu or bench')
     .strict()
     .parserConfiguration({
       'parse-numbers': false,

@@ -50,8 +50,16 @@ export async function lockstepEngines(
   const recipes = (await Promise.all(
     engines.map((engine) => prepare({ ...machine, engine: engine === 'jit' ? 'auto' : 'interpreter' })),
   )) as [Recipe, Recipe];
-  const search = new Search(recipes, engines, options);
-  return search.run();
+  return lockstepRecipes(recipes, engines, options);
+}
+
+/** As `lockstepEngines`, for machines that may differ in more than the engine. */
+export function lockstepRecipes(
+  recipes: readonly [Recipe, Recipe],
+  engines: readonly [LockstepEngine, LockstepEngine],
+  options: LockstepOptions,
+): LockstepResult {
+  return new Search(recipes, engines, options).run();
 }
 
 class Search {

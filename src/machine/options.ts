@@ -1,4 +1,5 @@
 import type { Compile } from '../cpu/cpu.ts';
+import type { JitOptions } from '../cpu/jit/options.ts';
 import { DEFAULT_MODEL, parseCpu } from '../cpu/models.ts';
 import type { BlockStore } from '../devices/virtio/block-store.ts';
 import { DEBUG_EXIT_PORT } from '../layout.ts';
@@ -58,6 +59,8 @@ export interface MachineOptions {
   readonly unpack?: UnpackSide;
   /** `interpreter` switches the translator off. Default `auto`. */
   readonly engine?: Engine;
+  /** Thresholds and sizes of the translator; see JitOptions. */
+  readonly jit?: Partial<JitOptions>;
   readonly net?: readonly NetworkCard[];
   readonly drives?: readonly Drive[];
   /** virtio-rng; default true. */

@@ -71,6 +71,7 @@ export function powerOn(blueprint: Blueprint, events: BoardEvents): PoweredBoard
         ? undefined
         : { port: checked.debugExitPort, onExit: (code) => events.onDebugExit(code) },
     engine: options.engine ?? 'auto',
+    ...(options.jit && { jit: options.jit }),
     ...(options.compile && { compile: options.compile }),
   });
   built.board = board;

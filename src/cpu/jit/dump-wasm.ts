@@ -150,8 +150,17 @@ interface Names {
   readonly memories: string[];
 }
 
-/** The functions that a module defines. */
-export function disassembleWasm(module: Uint8Array): WasmFunction[] {
+/** What the code from an offset (after the local declarations) on is for. */
+export interface WasmNote {
+  readonly offset: number;
+  readonly text: string;
+}
+
+/** The functions that a module defines; notes, by function name and in code order, become comments. */
+export function disassembleWasm(
+  module: Uint8Array,
+  notes: ReadonlyMap<string, readonly WasmNote[]> = new Map(),
+): WasmFunction[] {
   const r = new Reader(module, 8);
   const names: Names = { functions: [], memories: [] };
   const types: string[] = [];
@@ -175,7 +184,11 @@ export function disassembleWasm(module: Uint8Array): WasmFunction[] {
   return bodies.map((body, n) => {
     const type = functionTypes[n]!;
     const name = names.functions[imported + n]!;
-    return { name, size: body.length, text: `func $${name} ${types[type]}\n${bodyText(body, names)}` };
+    return {
+      name,
+      size: body.length,
+      text: `func $${name} ${types[type]}\n${bodyText(body, names, notes.get(name) ?? [])}`,
+    };
   });
 }
 
@@ -214,7 +227,7 @@ function readExports(r: Reader, exported: Map<number, string>): void {
   }
 }
 
-function bodyText(body: Uint8Array, names: Names): string {
+function bodyText(body: Uint8Array, names: Names, notes: readonly WasmNote[]): string {
   const r = new Reader(body);
   const locals: string[] = [];
   for (let n = r.u32(); n > 0; n--) {
@@ -223,7 +236,11 @@ function bodyText(body: Uint8Array, names: Names): string {
   }
   const lines = locals.length > 0 ? [`  locals: ${locals.join(', ')}`] : [];
   let depth = 1;
+  const code = r.at;
+  const pending = notes.slice();
   while (!r.done) {
+    for (; pending.length > 0 && pending[0]!.offset <= r.at - code; pending.shift())
+      lines.push(`;; ${pending[0]!.text}`);
     const op = r.byte();
     if (op === 0x0b || op === 0x05) depth--;
     lines.push(`${'  '.repeat(Math.max(0, depth))}${instructionText(op, r, names)}`);
