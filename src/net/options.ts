@@ -196,7 +196,7 @@ export function parseForward(text: string, config: UserNetConfig): ForwardRule {
   const isIpv6 = hostText.startsWith('[') && /^[0-9a-f:]+(%\w+)?$/i.test(hostAddress) && hostAddress.includes(':');
   if (!isIpv6 && parseIpv4(hostAddress) === undefined) {
     throw new NetError(
-      `hostfwd=${text}: ${hostText} is not an address of this host; write 127.0.0.1, 0.0.0.0 or [::1]`,
+      `net user: hostfwd=${text}: ${hostText} is not an address of this host; write 127.0.0.1, 0.0.0.0 or [::1]`,
     );
   }
   const hostPort = hostPortText === '' ? -1 : Number(hostPortText);

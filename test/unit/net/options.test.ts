@@ -80,7 +80,10 @@ test.each([
   ['user,hostfwd=tcp::65536-:2', 'from 0 to 65535'],
   ['user,hostfwd=tcp::-:2', 'from 0 to 65535'],
   ['user,hostfwd=tcp::1-:0', 'from 1 to 65535'],
-  ['user,hostfwd=tcp:example.org:1-:2', 'not an address of this host'],
+  [
+    'user,hostfwd=tcp:example.org:1-:2',
+    'net user: hostfwd=tcp:example.org:1-:2: example.org is not an address of this host',
+  ],
   ['user,hostfwd=tcp::1-10.0.2.2:2', 'not an address a guest'],
   ['none,mtu=5', 'no option "mtu"'],
   ['stream', 'addr.type'],
