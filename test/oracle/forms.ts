@@ -31,6 +31,8 @@ export interface FormFilter {
   readonly only?: ReadonlySet<string>;
   /** Only rows whose CPUID features are all among these. */
   readonly features?: ReadonlySet<string>;
+  /** Also rows that the host does not run (exclusions.ts). */
+  readonly all?: boolean;
 }
 
 const SIZED = new Set<number>([WIDTH.v, WIDTH.z]);
@@ -41,7 +43,7 @@ const SIZED_IMPLICITLY =
 export function enumerateForms(rows: readonly OpcodeRow[], filter: FormFilter = {}): Form[] {
   const forms: Form[] = [];
   for (const row of rows) {
-    if (excluded(row) !== undefined) continue;
+    if (!filter.all && excluded(row) !== undefined) continue;
     if (filter.only !== undefined && !filter.only.has(row.mnemonic)) continue;
     const needed = row.feature?.split('+') ?? [];
     if (filter.features !== undefined && !needed.every((name) => filter.features!.has(name))) continue;

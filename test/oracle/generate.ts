@@ -33,6 +33,8 @@ export interface GenerateOptions {
   /** Memory operands at constant or RIP-relative addresses: nothing is known of the registers. */
   readonly absolute?: boolean;
   readonly codeOffset?: number;
+  /** Also what must not run on the host: for looking at only. */
+  readonly anywhere?: boolean;
 }
 
 const SEGMENT_PREFIX = [0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65] as const;
@@ -132,7 +134,7 @@ export function generate(
   if (row.mnemonic === 'call_far' && state.get(4) > 0xffff_ffffn) return undefined;
   // AVX-512 and what else the host has beyond this CPU stays out of its hands.
   if (XSAVES.test(row.mnemonic) && state.get(0) & FOREIGN_STATE) return undefined;
-  if (code.length > 15 || policyOf(code, mode) === 'forbidden') return undefined;
+  if (code.length > 15 || (!options.anywhere && policyOf(code, mode) === 'forbidden')) return undefined;
   const masks = (test: CpuCase) => masksOf(form, test, target, rm);
   return { form, id: `${seed}:${stream}`, test: state.finish(code, codeOffset), target, masks };
 }

@@ -2,7 +2,7 @@
  * What the manual leaves open, and so is not compared: flags and results "undefined" (SDM vol. 2, the instruction's
  * reference page), approximations, and fields that CPU vendors fill differently. One entry a rule, with its source.
  */
-import { FLAG } from '../../src/cpu/decode/types.ts';
+import { FLAG, type OpcodeRow } from '../../src/cpu/decode/types.ts';
 import { type Form, operandSizeOf } from './forms.ts';
 import type { CpuCase } from './types.ts';
 
@@ -135,8 +135,57 @@ export const FX_COMPARED = (() => {
   return compared;
 })();
 
+const AMD_MARKS_FIRST = /^(maskmovq|cvtt?p[sd]2pi|cvtpi2p[sd])$/;
 const PAGE_ONLY = /^(v?maskmov(q|dqu)|ret_far|iret|call_far|jmp_far|l[defgs]s)$/;
 const LARGE_AREA = /^(xsave\w*|xrstors?|fxsave|fxrstor|fnsave|frstor|fnstenv|fldenv)$/;
+
+/** What is left out of comparing a row, in words: for docs/isa.md. */
+export function openResults(row: OpcodeRow): readonly string[] {
+  const { mnemonic } = row;
+  const texts: string[] = [];
+  const say = (condition: boolean, text: string) => condition && texts.push(text);
+  const rule = FLAGS_OF.get(mnemonic);
+  if (rule !== undefined) texts.push(`Undefined flags are not compared. ${rule.source}.`);
+  say(mnemonic === 'bswap', 'BSWAP of a 16-bit register: undefined result (SDM vol. 2), not compared.');
+  say(/^sh[lr]d$/.test(mnemonic), 'A count above the operand size: undefined result (SDM vol. 2), not compared.');
+  say(
+    APPROXIMATE.test(mnemonic),
+    'An approximation (SDM vol. 2, RCPPS): compared within 3 * 2^-12; reciprocals next to 2^-126 may be flushed to 0.',
+  );
+  say(
+    TRANSCENDENTAL.test(mnemonic),
+    'Compared within 1 ulp; C1, which tells of rounding up, is not compared (SDM vol. 1, 8.3.10).',
+  );
+  say(
+    /^fu?comip?$/.test(mnemonic),
+    'With an unmasked #IA the SDM leaves the flags as they were, AMD sets them: not compared.',
+  );
+  say(RUNS_OUT.test(mnemonic), 'Random: the number and CF are not compared, the width and the other flags are.');
+  say(
+    /^(rdtscp?|cpuid|xgetbv|rdpid)$/.test(mnemonic),
+    'Names the host or the moment: the low 32 bits of the results are not compared, the rest and the faults are.',
+  );
+  say(
+    /^(f\w*save|f\w*env|fxrstor|frstor|xsave\w*|xrstors?)$/.test(mnemonic),
+    'FIP, FDP, FOP and their selectors are not compared: vendors differ in when they are set (SDM vol. 1, 8.1.8).',
+  );
+  say(
+    LARGE_AREA.test(mnemonic) || PAGE_ONLY.test(mnemonic),
+    'CR2 is not compared, or only its page: the order of the accesses is given by no manual.',
+  );
+  say(
+    AMD_MARKS_FIRST.test(mnemonic),
+    'x87 state is not compared after a fault: AMD marks the MMX registers as used before it.',
+  );
+  say(/mxcsr$/.test(mnemonic), 'Bit 17 of MXCSR is kept 0: misaligned SSE on AMD, reserved in the SDM.');
+  say(
+    row.size === 'f64',
+    '64-bit code, 66 prefix: AMD truncates RIP, Intel ignores the prefix and so does this CPU. Not compared.',
+  );
+  say(mnemonic === 'movsxd', '66 prefix: reads 16 bits on Intel, 32 on AMD. Not compared.');
+  say(/^(jmp_far|call_far|l[sfg]s)$/.test(mnemonic), 'REX.W: a 64-bit offset on Intel, none on AMD. Not compared.');
+  return texts;
+}
 
 type ByteRange = readonly [from: number, to: number];
 
@@ -251,7 +300,7 @@ export function masksOf(form: Form, test: CpuCase, target: bigint, rm: number): 
     approximate: APPROXIMATE.test(mnemonic),
     transcendental: TRANSCENDENTAL.test(mnemonic),
     cr2Bits: LARGE_AREA.test(mnemonic) ? 64n : PAGE_ONLY.test(mnemonic) ? 12n : 0n,
-    x87AfterFault: /^(maskmovq|cvtt?p[sd]2pi|cvtpi2p[sd])$/.test(mnemonic),
+    x87AfterFault: AMD_MARKS_FIRST.test(mnemonic),
     target,
     skipped: STORED_IMAGES.find((image) => image.mnemonics.includes(mnemonic))?.skipped ?? [],
   };

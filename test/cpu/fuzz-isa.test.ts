@@ -1,0 +1,32 @@
+import { readFileSync } from 'node:fs';
+import { expect, it } from 'vitest';
+import { opcodeRows } from '../../src/cpu/decode/opcodes.ts';
+import { parseCpu } from '../../src/cpu/models.ts';
+import { EXCLUDED, testOf } from '../oracle/exclusions.ts';
+import { enumerateForms } from '../oracle/forms.ts';
+import { generate } from '../oracle/generate.ts';
+import { type IsaCases, renderIsa, rowKey } from '../oracle/isa.ts';
+
+const read = (name: string): string => readFileSync(new URL(`../../docs/${name}`, import.meta.url), 'utf8');
+
+it('docs/isa.md is what the tables say: else run `npm run isa`', () => {
+  expect(read('isa.md')).toBe(renderIsa(JSON.parse(read('isa-cases.json')) as IsaCases));
+});
+
+it('every row has a key of its own', () => {
+  const keys = opcodeRows().map(rowKey);
+  expect(keys.filter((key, i) => keys.indexOf(key) !== i)).toEqual([]);
+});
+
+it('every form of every row is generated', () => {
+  const forms = enumerateForms(opcodeRows(), { features: parseCpu('max') });
+  const never = forms.filter((form) => [1, 2, 3, 4, 5].every((stream) => generate(form, 1, stream) === undefined));
+  expect(never.map(({ name }) => name)).toEqual([]);
+});
+
+it('what is not run on the host is tested elsewhere', () => {
+  for (const mnemonic of Object.keys(EXCLUDED)) {
+    const row = opcodeRows().find((candidate) => candidate.mnemonic === mnemonic);
+    expect(row && testOf(row), mnemonic).toMatch(/^test\//);
+  }
+});
