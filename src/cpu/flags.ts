@@ -21,7 +21,11 @@ export const FLAG_OP = {
   result: 4,
   /** All six from the word; the result is zero exactly when ZF is set, so that ZF never needs the word. */
   explicit: 5,
+  /** Added to one of the others: CF and OF from the word, whatever the rest say (rotations change nothing else). */
+  override: 8,
 } as const;
+/** The op without `override`. */
+const baseOp = (op: I32): I32 => i32.and(op, i32.const(7));
 
 /** The lazy record as expressions; `known` is the op when the emitter knows it. */
 export interface FlagRecord {
@@ -48,7 +52,7 @@ const negative = (x: I64): I32 => i64.ltS(x, i64.const(0));
 const wordBit = (word: I32, shift: number): I32 => i32.and(i32.shrU(word, i32.const(shift)), i32.const(1));
 const SHIFT: Readonly<Record<FlagName, number>> = { cf: 0, pf: 2, af: 4, zf: 6, sf: 7, of: 11 };
 
-/** Each flag for an op known when emitting. */
+/** Each flag for an op known when emitting; a larger op is as the last. */
 const CARRY: readonly ((s: FlagRecord) => I32)[] = [
   (s) => i64.ltU(s.a, s.b),
   (s) => i64.ltU(s.r, s.a),
@@ -75,11 +79,12 @@ const parity = (s: FlagRecord): I32 =>
 /** One status flag as 0/1. Emits a call when the op is only known at run time. */
 export function flagOf(f: FunctionBuilder, h: Lookup, name: FlagName, s: FlagRecord): I32 {
   const unknown = s.known === undefined;
-  const explicit = i32.eq(s.op, i32.const(FLAG_OP.explicit));
+  const base = (s.known ?? 0) & 7;
+  const explicit = i32.eq(baseOp(s.op), i32.const(FLAG_OP.explicit));
   const byResult = (value: I32): I32 =>
     unknown
       ? i32.select(explicit, wordBit(s.word, SHIFT[name]), value)
-      : s.known === FLAG_OP.explicit
+      : base === FLAG_OP.explicit
         ? wordBit(s.word, SHIFT[name])
         : value;
   switch (name) {
@@ -90,13 +95,17 @@ export function flagOf(f: FunctionBuilder, h: Lookup, name: FlagName, s: FlagRec
     case 'pf':
       return byResult(parity(s));
     case 'cf':
-      return unknown ? f.call('i32', h('flagCarry'), [s.op, s.a, s.b, s.r, s.word]) : CARRY[s.known!]!(s);
+      return unknown
+        ? f.call('i32', h('flagCarry'), [s.op, s.a, s.b, s.r, s.word])
+        : (CARRY[s.known!] ?? CARRY[FLAG_OP.explicit]!)(s);
     case 'of':
-      return unknown ? f.call('i32', h('flagOverflow'), [s.op, s.a, s.b, s.r, s.word]) : OVERFLOW[s.known!]!(s);
+      return unknown
+        ? f.call('i32', h('flagOverflow'), [s.op, s.a, s.b, s.r, s.word])
+        : (OVERFLOW[s.known!] ?? OVERFLOW[FLAG_OP.explicit]!)(s);
     case 'af': {
       const fromWord = wordBit(s.word, SHIFT.af);
-      if (unknown) return i32.select(i32.ltU(s.op, i32.const(FLAG_OP.result)), adjust(s), fromWord);
-      return s.known! < FLAG_OP.result ? adjust(s) : fromWord;
+      if (unknown) return i32.select(i32.ltU(baseOp(s.op), i32.const(FLAG_OP.result)), adjust(s), fromWord);
+      return base < FLAG_OP.result ? adjust(s) : fromWord;
     }
   }
 }
@@ -162,7 +171,7 @@ export function conditionOf(f: FunctionBuilder, h: Lookup, code: number, s: Flag
 
 /** The six flags as an RFLAGS-layout word. */
 export function wordOf(f: FunctionBuilder, h: Lookup, s: FlagRecord): I32 {
-  if (s.known === FLAG_OP.explicit) return s.word;
+  if (s.known !== undefined && (s.known & 7) === FLAG_OP.explicit) return s.word;
   if (s.known === undefined) return f.call('i32', h('flagWord'), [s.op, s.a, s.b, s.r, s.word]);
   const at = (name: FlagName): I32 => i32.shl(flagOf(f, h, name, s), i32.const(SHIFT[name]));
   return (['pf', 'af', 'zf', 'sf', 'of'] as const).reduce((all, name) => i32.or(all, at(name)), at('cf'));
@@ -216,7 +225,7 @@ export const FLAG_HELPERS: readonly HelperDefinition[] = [
     results: ['i32'],
     build(f, h) {
       const s = recordOfParams(f);
-      f.if(i32.eq(s.op, i32.const(FLAG_OP.explicit)), () => f.return(s.word));
+      f.if(i32.eq(baseOp(s.op), i32.const(FLAG_OP.explicit)), () => f.return(s.word));
       const at = (name: FlagName): I32 => i32.shl(flagOf(f, h, name, s), i32.const(SHIFT[name]));
       f.result((['pf', 'af', 'zf', 'sf', 'of'] as const).reduce((all, name) => i32.or(all, at(name)), at('cf')));
     },

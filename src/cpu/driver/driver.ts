@@ -11,7 +11,7 @@ import {
   type ValType,
 } from '../../wasm/expr.ts';
 import { v128 } from '../../wasm/simd.ts';
-import type { DecodedInstruction, Operand } from '../decode/types.ts';
+import { type DecodedInstruction, FLAG, type Operand } from '../decode/types.ts';
 import {
   conditionOf,
   explicitResult,
@@ -472,8 +472,23 @@ export abstract class Driver implements SemanticsContext {
     this.recordFlags(FLAG_OP.result, undefined, undefined, signExtend(width, result), packFlags({ cf, of, af }));
   }
   flagsSet(flags: Partial<Record<FlagName, I32>>): void {
+    const { zf, sf, pf, af } = flags;
+    if (!(zf || sf || pf || af)) {
+      this.#overrideFlags(flags.cf ?? this.flag('cf'), flags.of ?? this.flag('of'));
+      return;
+    }
     const kept = i32.and(this.flagsWord(), i32.const(~flagMask(flags)));
     this.flagsFromWord(i32.or(kept, packFlags(flags)));
+  }
+  /** CF and OF in the word, the rest of the record as it is. */
+  #overrideFlags(cf: I32, of: I32): void {
+    const { known, op, word } = this.flagRecord();
+    // where CF and OF did not come from the word nothing else does
+    const isUsed = known === undefined || known >= FLAG_OP.result;
+    const kept = isUsed ? i32.and(word, i32.const(~(FLAG.cf | FLAG.of))) : i32.const(0);
+    const next =
+      known === undefined ? i32.or(op, i32.const(FLAG_OP.override)) : isUsed ? known : known | FLAG_OP.override;
+    this.recordFlags(next, undefined, undefined, undefined, i32.or(kept, packFlags({ cf, of })));
   }
   flagsFromWord(word: I32): void {
     const w = this.f.let(i32.and(word, i32.const(0x8d5)));
