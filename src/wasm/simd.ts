@@ -147,6 +147,8 @@ export const i32x4 = {
   minU: op2(183),
   maxS: op2(184),
   maxU: op2(185),
+  truncSatF32S: op1(248),
+  truncSatF64SZero: op1(252),
   dotI16S: op2(186),
   extmulLowI16S: op2(188),
   extmulHighI16S: op2(189),

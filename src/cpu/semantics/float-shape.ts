@@ -104,7 +104,7 @@ const inF = (fmt: Format, operation: { f32: typeof f32.add; f64: typeof f64.add 
 const finite = (fmt: Format, r: I64): I32 => i64.ltU(magnitude(fmt, r), i64.const(fmt.infinity));
 const least = (fmt: Format): bigint => 1n << BigInt(fmt.precision - 1);
 /** Least normal < |r| < infinity: a rounded result that cannot hide underflow. */
-const plain = (fmt: Format, r: I64): I32 =>
+export const plain = (fmt: Format, r: I64): I32 =>
   i64.ltU(i64.sub(magnitude(fmt, r), i64.const(least(fmt) + 1n)), i64.const(fmt.infinity - least(fmt) - 1n));
 
 type Kind = 'add' | 'sub' | 'mul' | 'div';

@@ -1,5 +1,16 @@
 /** Floating-point arithmetic and comparison of SSE to SSE4.1 and AVX (SDM vol. 2). */
-import { f32, f64, type I32, type I64, i32, i64, isConst, type V128 } from '../../wasm/expr.ts';
+import {
+  type Expr,
+  f32,
+  f64,
+  type I32,
+  type I64,
+  i32,
+  i64,
+  isConst,
+  type V128,
+  type ValType,
+} from '../../wasm/expr.ts';
 import { f32x4, i32x4, i64x2, v128 } from '../../wasm/simd.ts';
 import { FLOAT_OP, RELATION } from '../helpers/float.ts';
 import { type Format, isDenormal, isNan } from '../helpers/float-core.ts';
@@ -12,6 +23,7 @@ import {
   denormalLanes,
   either,
   exactly,
+  fastState,
   type LaneSet,
   MULTIPLY,
   noDaz,
@@ -216,25 +228,54 @@ export const comisd: Semantics = comparison(PD, FLOAT_OP.ordered);
 // ---- rounding to integral values
 const splatControl = (set: LaneSet, control: I32): V128 =>
   set === PS ? i32x4.splat(control) : i64x2.splat(i64.extendU(control));
+/** Bits of the immediate: the rounding mode, MXCSR's instead, no inexact flag (SDM vol. 2, ROUNDPS). */
+const ROUND = { mode: 3, current: 4, silent: 8 } as const;
+/** 1 when only a NaN needs more than the rounding itself. */
+const roundsFast = (cx: SemanticsContext, control: I32): I32 =>
+  isConst(control) && (control.lo & (ROUND.current | ROUND.silent)) === ROUND.silent ? noDaz(cx) : fastState(cx);
+/** Picks the rounding that `control` asks for where MXCSR's is to nearest. */
+function roundedBy<T extends ValType>(
+  control: I32,
+  select: (condition: I32, a: Expr<T>, b: Expr<T>) => Expr<T>,
+  modes: readonly [nearest: Expr<T>, floor: Expr<T>, ceil: Expr<T>, trunc: Expr<T>],
+): Expr<T> {
+  if (isConst(control)) return modes[control.lo & ROUND.current ? 0 : ((control.lo & ROUND.mode) as 0 | 1 | 2 | 3)];
+  const own = i32.and(control, i32.const(ROUND.mode));
+  const mode = i32.select(i32.and(control, i32.const(ROUND.current)), i32.const(0), own);
+  const is = (n: number): I32 => i32.eq(mode, i32.const(n));
+  return select(is(0), modes[0], select(is(1), modes[1], select(is(2), modes[2], modes[3])));
+}
 const rounding = (set: LaneSet): Semantics =>
   vector((cx) => {
-    const control = cx.f.let(immediate(cx, 2));
-    const splat = cx.f.let(splatControl(set, control));
-    let results: V128[] = [];
+    const { f } = cx;
+    const { lanes } = set;
+    const control = f.let(immediate(cx, 2));
     const pairs = sources(cx, true);
-    exactly(cx, () => {
-      results = pairs.map(({ b }) => cx.f.let(cx.call('v128', set.helper, [i32.const(FLOAT_OP.round), splat, b])));
+    const fast = pairs.map(({ b }) =>
+      f.let(roundedBy(control, v128.select, [lanes.nearest(b), lanes.floor(b), lanes.ceil(b), lanes.trunc(b)])),
+    );
+    const numbers = pairs.map(({ b }) => lanes.eq(b, b)).reduce((x, y) => v128.and(x, y));
+    const safe = i32.and(roundsFast(cx, control), i32.eqz(v128.anyTrue(v128.not(numbers))));
+    const results = either(cx, safe, fast, () => {
+      const splat = f.let(splatControl(set, control));
+      return pairs.map(({ b }) => cx.call('v128', set.helper, [i32.const(FLOAT_OP.round), splat, b]));
     });
     writeParts(cx, results);
   });
 const roundingScalar = (set: LaneSet): Semantics =>
   vector((cx) => {
     const { f } = cx;
-    const control = f.let(i64.extendU(immediate(cx, firstSource(cx) + 2)));
-    const { b } = scalarSources(cx, sizeOf(set.fmt));
-    const result = f.newLocal('i64');
-    exactly(cx, () => f.set(result, cx.call('i64', set.scalarHelper, [i32.const(FLOAT_OP.round), control, b])));
-    writeScalar(cx, sizeOf(set.fmt), f.get('i64', result));
+    const { fmt } = set;
+    const control = f.let(immediate(cx, firstSource(cx) + 2));
+    const { b } = scalarSources(cx, sizeOf(fmt));
+    const x = f.let(fmt.bits === 64 ? f64.reinterpret(b) : f64.promote(f32.reinterpret(i32.wrap(b))));
+    const rounded = roundedBy(control, f64.select, [f64.nearest(x), f64.floor(x), f64.ceil(x), f64.trunc(x)]);
+    const fast = fmt.bits === 64 ? i64.reinterpretF64(rounded) : i64.extendU(i32.reinterpretF32(f32.demote(rounded)));
+    const safe = i32.and(roundsFast(cx, control), i32.eqz(isNan(fmt, b)));
+    const [result] = either(cx, safe, [fast], () => [
+      cx.call('i64', set.scalarHelper, [i32.const(FLOAT_OP.round), i64.extendU(control), b]),
+    ]);
+    writeScalar(cx, sizeOf(fmt), result!);
   });
 export const roundps: Semantics = rounding(PS);
 export const roundpd: Semantics = rounding(PD);
