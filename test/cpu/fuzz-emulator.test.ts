@@ -44,8 +44,7 @@ describe.skipIf(siliconMissing() !== undefined)('both drivers against the host C
     '$cases $what',
     async ({ cases, sequences }) => {
       const written = opcodeRows().filter((row) => SEMANTICS.has(row.mnemonic));
-      // x87 is compared by `npm run fuzz:cpu` while its semantics are being written
-      const forms = enumerateForms(written, { features: parseCpu('max') }).filter(({ usesX87 }) => !usesX87);
+      const forms = enumerateForms(written, { features: parseCpu('max') });
       const report = await fuzz({ forms, cases, seed: 1, reference: silicon, engines, sequences });
       const found = report.failures.map(({ engine, generated, differences }) => ({
         engine: engine.name,

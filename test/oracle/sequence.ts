@@ -11,7 +11,7 @@ import { type GeneratedCase, generate } from './generate.ts';
 import { policyOf } from './policy.ts';
 import { Random } from './random.ts';
 import { CODE_SIZE, type CpuCase, type MemoryPatch } from './types.ts';
-import { type Masks, NO_MASKS } from './undefined.ts';
+import { type Masks, NO_MASKS, openCr2Bits } from './undefined.ts';
 import { CODE_BYTES } from './wire.ts';
 
 const LONGEST = 8;
@@ -87,13 +87,18 @@ function sequenceMasks({ code, mode, lengths = [code.length] }: CpuCase): Masks 
   let at = 0;
   let flags = 0;
   let flagsAfterFault = 0;
+  let cr2Bits = 0n;
   for (const length of lengths) {
     const decoded = decode(code, at, at + length, mode);
-    if (!isFailure(decoded)) flags = flagsLeftOpen(decoded.row, flags);
+    if (!isFailure(decoded)) {
+      flags = flagsLeftOpen(decoded.row, flags);
+      const open = openCr2Bits(decoded.row.mnemonic);
+      if (open > cr2Bits) cr2Bits = open;
+    }
     flagsAfterFault |= flags;
     at += length;
   }
-  return { ...NO_MASKS, flags, flagsAfterFault };
+  return { ...NO_MASKS, flags, flagsAfterFault, cr2Bits };
 }
 
 /** Flags without a defined value after `row`, given those before it; a flag that may be kept stays open. */

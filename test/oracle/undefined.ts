@@ -139,6 +139,10 @@ const AMD_MARKS_FIRST = /^(maskmovq|cvtt?p[sd]2pi|cvtpi2p[sd])$/;
 const PAGE_ONLY = /^(v?maskmov(q|dqu)|ret_far|iret|call_far|jmp_far|l[defgs]s)$/;
 const LARGE_AREA = /^(xsave\w*|xrstors?|fxsave|fxrstor|fnsave|frstor|fnstenv|fldenv)$/;
 
+/** Low bits of CR2 that are open where an instruction makes several accesses. */
+export const openCr2Bits = (mnemonic: string): bigint =>
+  LARGE_AREA.test(mnemonic) ? 64n : PAGE_ONLY.test(mnemonic) ? 12n : 0n;
+
 /** What is left out of comparing a row, in words: for docs/isa.md. */
 export function openResults(row: OpcodeRow): readonly string[] {
   const { mnemonic } = row;
@@ -299,7 +303,7 @@ export function masksOf(form: Form, test: CpuCase, target: bigint, rm: number): 
     registers: looseRegisters(form, rm),
     approximate: APPROXIMATE.test(mnemonic),
     transcendental: TRANSCENDENTAL.test(mnemonic),
-    cr2Bits: LARGE_AREA.test(mnemonic) ? 64n : PAGE_ONLY.test(mnemonic) ? 12n : 0n,
+    cr2Bits: openCr2Bits(mnemonic),
     x87AfterFault: AMD_MARKS_FIRST.test(mnemonic),
     target,
     skipped: STORED_IMAGES.find((image) => image.mnemonics.includes(mnemonic))?.skipped ?? [],
