@@ -103,6 +103,8 @@ export class FunctionBuilder implements Callable {
   /** What code from an offset on stands for, in code order: for tools that print it. */
   readonly marks: { readonly offset: number; readonly note: Note }[] = [];
   #depth = 0;
+  /** The last local.set: where it stands, its local, and where code went on after it. */
+  readonly #lastSet = { at: 0, index: 0, end: -1 };
   readonly #free: Record<ValType, number[]> = { i32: [], i64: [], f32: [], f64: [], v128: [] };
   #scope: { type: ValType; index: number }[] | undefined;
 
@@ -148,8 +150,11 @@ export class FunctionBuilder implements Callable {
   }
   set(index: number, value: Expr): void {
     this.emit(value);
+    this.#lastSet.at = this.code.length;
     this.code.byte(0x21);
     this.code.u32(index);
+    this.#lastSet.index = index;
+    this.#lastSet.end = this.code.length;
   }
   /** Notes what the code from here on stands for. */
   mark(note: Note): void {
@@ -315,6 +320,12 @@ export class FunctionBuilder implements Callable {
     const { op } = e;
     switch (op) {
       case OP.localGet:
+        // what was stored a moment ago need not be fetched again
+        if (this.#lastSet.end === code.length && this.#lastSet.index === e.lo) {
+          code.bytes[this.#lastSet.at] = 0x22;
+          this.#lastSet.end = -1;
+          return;
+        }
         code.byte(op);
         code.u32(e.lo);
         return;
@@ -382,6 +393,7 @@ export class FunctionBuilder implements Callable {
     const later = { calls: this.calls.splice(0), hints: this.hints.splice(0), marks: this.marks.splice(0) };
     this.code.length = 0;
     body();
+    this.#lastSet.end = -1;
     const shift = this.code.length;
     this.code.append(rest);
     for (const c of later.calls) this.calls.push({ ...c, offset: c.offset + shift });

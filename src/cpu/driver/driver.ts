@@ -329,20 +329,21 @@ export abstract class Driver implements SemanticsContext {
     const { f } = this;
     const at = isConst(linear) || linear.op === 0x20 ? linear : f.let(linear);
     const { entry, hit } = this.#probe(width, at, false);
-    return f.choose(
-      'i64',
+    const value = f.newLocal('i64');
+    f.if(
       hit,
       () => {
         const host = i32.add(i32.wrap(at), i32.load(entry, this.tlbTable(false).offset + TLB.addend));
-        return signed ? loadSigned(width, host) : loadU(width, host);
+        f.set(value, signed ? loadSigned(width, host) : loadU(width, host));
       },
       () => {
-        const value = f.let(f.call('i64', this.helper('loadSlow'), [at, this.#slowFlags(width, stack)]));
+        f.set(value, f.call('i64', this.helper('loadSlow'), [at, this.#slowFlags(width, stack)]));
         this.checkFault();
-        return signed ? signExtend(width, value) : value;
+        if (signed && width < 8) f.set(value, signExtend(width, f.get('i64', value)));
       },
       'likely',
     );
+    return f.get('i64', value);
   }
   #store(width: Bytes, linear: I64, value: I64, stack: I32): void {
     const { f } = this;

@@ -43,11 +43,12 @@ export interface RegionFrame {
   /** i64 local for the address to leave to, i32 local for the EXIT code. */
   readonly ip: number;
   readonly code: number;
-  /** i32 local: what a faulting instruction gives back to the budget. */
+  /** i32 locals: offset from `base` to leave to, and what a faulting instruction gives back to the budget. */
+  readonly at: number;
   readonly refund: number;
   /** Leave with `ip` and `code` set. */
   leave: Label;
-  /** Leave for a fault or because the interpreter must do the instruction: `ip` and `refund` set. */
+  /** Leave for a fault or because the interpreter must do the instruction: `at` and `refund` set. */
   fault: Label;
   /** TLB tables of the privilege the region was made for. */
   readonly tlbRead: number;
@@ -370,9 +371,9 @@ export class TranslatorContext extends Driver {
     const { f } = this;
     const frame = this.#frame;
     const out = (): void => {
-      f.set(frame.ip, this.thisLinear());
-      f.set(frame.refund, i32.const(this.#unretired));
       if (code !== EXIT.fault) throw new RangeError(`${this.facts.mnemonic}: not for the translator`);
+      f.set(frame.at, i32.const(this.#offset));
+      f.set(frame.refund, i32.const(this.#unretired));
       f.br(frame.fault);
     };
     if (condition === undefined) out();

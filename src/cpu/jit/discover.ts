@@ -63,6 +63,8 @@ export interface DiscoveryHost {
 }
 
 const PAGE = 4096;
+/** Offsets of instructions stay 32-bit numbers. */
+const FARTHEST = 2 ** 30;
 
 /**
  * Instructions that are left to the interpreter: they end a slice, change modes or mappings, work through JavaScript, or
@@ -134,7 +136,7 @@ export function discover(host: DiscoveryHost, entry: number, growth?: Growth): R
   const work = [entry];
   const isWanted = (offset: number): boolean => growth?.blocks.has(offset) ?? false;
   const lead = (offset: number, isEntry: boolean): void => {
-    if (!known(offset)) return;
+    if (Math.abs(offset) > FARTHEST || !known(offset)) return;
     // what has been translated already is entered rather than translated again
     if (!isWanted(offset) && host.isEntry(pageOf(offset), offset & (PAGE - 1))) return;
     if (isEntry) entries.add(offset);

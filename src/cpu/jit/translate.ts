@@ -56,6 +56,7 @@ export function translateRegion(
     budget: f.newLocal('i32'),
     ip: f.newLocal('i64'),
     code: f.newLocal('i32'),
+    at: f.newLocal('i32'),
     refund: f.newLocal('i32'),
     leave: none,
     fault: none,
@@ -83,9 +84,10 @@ export function translateRegion(
   const setStates = (to: number, loops: readonly LoopNode[]): void => {
     for (const loop of loops) if (loop.dispatch) f.set(stateOf(loop), i32.const(elementOf(loop, to)));
   };
-  const exitTo = (offset: number, code: number): void => {
+  /** Leaves for an address outside the region. */
+  const exitTo = (offset: number): void => {
     f.set(frame.ip, i64.add(f.get('i64', frame.base), i64.const(offset)));
-    f.set(frame.code, i32.const(code));
+    f.set(frame.code, i32.const(EXIT.jump));
     f.br(frame.leave);
   };
 
@@ -117,10 +119,10 @@ export function translateRegion(
             const { position } = element;
             frame.branchTo = (offset) => {
               const target = positions.get(offset);
-              if (target === undefined) exitTo(offset, EXIT.jump);
+              if (target === undefined) exitTo(offset);
               else branch(position, target);
             };
-            emitBlock(frame, blocks[position]!, mode, exitTo);
+            emitBlock(frame, blocks[position]!, mode);
           }
           // every element ends with a branch
           f.unreachable();
@@ -141,10 +143,11 @@ export function translateRegion(
       };
       emitLoop(root);
     });
-    // a fault, or an instruction for the interpreter: it and what follows in its block are not retired
+    // a fault, or something for the interpreter: what is not retired of the block does not count
     f.set(frame.budget, i32.add(f.get('i32', frame.budget), f.get('i32', frame.refund)));
+    f.set(frame.ip, i64.add(f.get('i64', frame.base), i64.extendS(f.get('i32', frame.at))));
     f.set(frame.code, i32.const(EXIT.fault));
-    f.if(i32.eq(i32.load(ZERO, STATE.fault), i32.const(BAIL)), () => {
+    f.if(i32.eqz(i32.and(i32.load(ZERO, STATE.fault), i32.const(~BAIL))), () => {
       f.store32(ZERO, i32.const(0), STATE.fault);
       f.set(frame.code, i32.const(EXIT.interpret));
     });
@@ -157,29 +160,20 @@ export function translateRegion(
   return f;
 }
 
-function emitBlock(
-  frame: RegionFrame,
-  block: Block,
-  mode: TranslationMode,
-  exitTo: (offset: number, code: number) => void,
-): void {
+function emitBlock(frame: RegionFrame, block: Block, mode: TranslationMode): void {
   const { f } = frame;
   f.mark('block');
   const count = block.instructions.length;
-  const budget = f.get('i32', frame.budget);
+  const interpret = (at: number, refund: number): void => {
+    f.set(frame.at, i32.const(at));
+    f.set(frame.refund, i32.const(refund));
+    f.br(frame.fault);
+  };
   frame.knownFlags = undefined;
   frame.zeroExtended.clear();
   if (count > 0) {
-    f.set(frame.budget, i32.sub(budget, i32.const(count)));
-    f.if(
-      i32.ltS(budget, i32.const(0)),
-      () => {
-        f.set(frame.budget, i32.add(budget, i32.const(count)));
-        exitTo(block.offset, EXIT.interpret);
-      },
-      undefined,
-      'unlikely',
-    );
+    const left = f.tee(frame.budget, i32.sub(f.get('i32', frame.budget), i32.const(count)));
+    f.if(i32.ltS(left, i32.const(0)), () => interpret(block.offset, count), undefined, 'unlikely');
   }
   let ended = false;
   block.instructions.forEach(({ d, offset }, n) => {
@@ -200,7 +194,7 @@ function emitBlock(
   });
   if (ended) return;
   f.mark('branch');
-  if (block.exit === 'interpret') exitTo(block.end, EXIT.interpret);
+  if (block.exit === 'interpret') interpret(block.end, 0);
   else frame.branchTo(block.end);
 }
 

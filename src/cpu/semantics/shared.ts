@@ -1,6 +1,6 @@
 /** What several semantics files need: widths, addresses and the stack. No instruction is defined here. */
 import { type I32, type I64, i32, i64, isConst } from '../../wasm/expr.ts';
-import { STATE, VECTOR } from '../state.ts';
+import { VECTOR } from '../state.ts';
 import type { Bytes, SemanticsContext } from './context.ts';
 
 export const NONE = i64.const(0);
@@ -108,11 +108,8 @@ export function top(cx: SemanticsContext, width: Bytes): { readonly value: I64; 
   return { value: cx.f.let(cx.load(width, stackLinear(cx, sp, width, 'read'), true)), sp };
 }
 
-const LA57 = 1 << 12;
-const notSignExtendedFrom = (bits: number, value: I64): I32 => {
-  const spare = i64.const(64 - bits);
-  return i64.ne(i64.shrS(i64.shl(value, spare), spare), value);
-};
+/** Bits of an address above the 48 that every CPU translates. */
+const SPARE_BITS = i64.const(16);
 /**
  * #GP(0) unless `target` (in a local) is canonical, or outside 64-bit mode within the limit of CS. The reference CPU faults at
  * the branch with nothing changed, as the SDM says (vol. 2, "JMP", "CALL", "RET"). `first` is what may fault before.
@@ -123,11 +120,11 @@ export function checkCanonical(cx: SemanticsContext, target: I64, first?: () => 
     return;
   }
   cx.f.if(
-    notSignExtendedFrom(48, target),
+    i64.ne(i64.shrS(i64.shl(target, SPARE_BITS), SPARE_BITS), target),
     () => {
       first?.();
-      const la57 = i32.and(cx.state32(STATE.cr4), i32.const(LA57));
-      cx.raiseIf(i32.or(i32.eqz(la57), notSignExtendedFrom(57, target)), VECTOR.gp, 0);
+      // with 57-bit addresses it may be all the same
+      cx.raiseIf(i32.eqz(cx.call('i32', 'isCanonical', [target])), VECTOR.gp, 0);
     },
     undefined,
     cx.unlikely,
