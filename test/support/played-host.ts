@@ -22,6 +22,10 @@ export class ManualTimers implements Timers {
     return () => void this.#pending.delete(entry);
   }
 
+  afterPoll(callback: () => void): void {
+    queueMicrotask(callback);
+  }
+
   /** Lets `ms` pass, in steps, with a turn for what the callbacks send. */
   async advance(ms: number): Promise<void> {
     const end = this.#now + ms;

@@ -260,7 +260,11 @@ export class VirtioNet implements VirtioDevice {
   }
 
   #setTxAlarm(): void {
-    if (this.#clock !== undefined) this.#txAlarm?.set(this.#clock.now() + TX_INTERRUPT_DELAY_NS);
+    if (this.#clock === undefined || this.#txAlarm === undefined) return;
+    const now = this.#clock.now();
+    // moving it has a price; up to half of it is not worth that
+    const { at = now } = this.#txAlarm;
+    if (at - now < TX_INTERRUPT_DELAY_NS / 2) this.#txAlarm.set(now + TX_INTERRUPT_DELAY_NS);
   }
 
   /** Sends one chain; false if it is malformed and was dropped. */

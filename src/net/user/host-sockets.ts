@@ -32,6 +32,12 @@ export class SocketPeer implements TcpPeer {
   #connection: TcpConnection | undefined;
   #isReadEnded = false;
   #isWriteEnded = false;
+  /** Bytes have gone to the socket in this turn of the event loop: more are sent together at its end. */
+  #isGathering = false;
+  readonly #endOfTurn = (): void => {
+    this.#isGathering = false;
+    this.#socket.uncork();
+  };
   readonly #onWritten = (): void => this.#connection?.drained();
 
   constructor(socket: Socket) {
@@ -59,6 +65,10 @@ export class SocketPeer implements TcpPeer {
   write(data: Uint8Array): void {
     // Guest memory changes as soon as the guest runs again.
     this.#socket.write(Buffer.from(data), this.#onWritten);
+    if (this.#isGathering) return;
+    this.#isGathering = true;
+    this.#socket.cork();
+    process.nextTick(this.#endOfTurn);
   }
 
   end(): void {

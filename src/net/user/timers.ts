@@ -4,6 +4,8 @@ export interface Timers {
   now(): number;
   /** Calls back after about `ms` milliseconds; the result cancels. */
   delay(ms: number, callback: () => void): () => void;
+  /** Calls back once what the host has ready for its sockets has been delivered. */
+  afterPoll(callback: () => void): void;
 }
 
 /** One callback that can be armed again and again; arming an armed one changes nothing. */

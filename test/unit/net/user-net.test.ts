@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { formatIpv4 } from '../../../src/net/addresses.ts';
 import { parseNet } from '../../../src/net/options.ts';
 import { UserNet } from '../../../src/net/user/user-net.ts';
-import { GuestHost, ip } from '../../support/guest-host.ts';
+import { GuestHost, type GuestTcp, ip } from '../../support/guest-host.ts';
 import { ManualTimers, PlayedHost, PlayedPeer, settle } from '../../support/played-host.ts';
 
 const GATEWAY = ip('10.0.2.2');
@@ -366,6 +366,57 @@ describe('TCP', () => {
     tcp.write('ping');
     await timers.advance(50);
     expect(guest.frames.length).toBe(2);
+  });
+
+  test('one connection’s acknowledgement is not due because another’s is', async () => {
+    const { guest, host, tcp, timers } = await opened();
+    const second = guest.connect(OUTSIDE, 81);
+    host.connects[1]!.connection.connected();
+    await settle();
+    guest.frames.length = 0;
+    tcp.write('a');
+    await timers.advance(4);
+    tcp.write('b');
+    second.write('c');
+    await settle();
+    await timers.advance(2);
+    // due 5 ms after 'a', and 'b' with it
+    expect(guest.frames.length).toBe(1);
+    await timers.advance(20);
+    expect(guest.frames.length).toBe(2);
+  });
+
+  test('a handshake that the host begins ends with its first data, or without', async () => {
+    const { guest, net } = rig();
+    guest.announce();
+    const accepted: GuestTcp[] = [];
+    guest.listen(7, (tcp) => accepted.push(tcp));
+    await settle();
+    const connect = async (peer: PlayedPeer): Promise<void> => {
+      guest.frames.length = 0;
+      peer.connection = net.tcp.connect(guest.address, 7, GATEWAY, 0, peer);
+      await settle();
+      expect(guest.frames.length).toBe(2);
+      expect(accepted.at(-1)!.state).toBe('open');
+    };
+    const talker = new PlayedPeer();
+    talker.opened = () => talker.connection!.push(bytes('first words'));
+    await connect(talker);
+    expect(accepted[0]!.text).toBe('first words');
+    await connect(new PlayedPeer());
+    expect(accepted[1]!.text).toBe('');
+  });
+
+  test('the end of the guest is acknowledged a little later, and only then is the connection forgotten', async () => {
+    const { guest, net, tcp, connection, timers } = await opened();
+    connection.finish();
+    await settle();
+    guest.frames.length = 0;
+    tcp.end();
+    await settle();
+    expect([guest.frames.length, net.tcp.count]).toEqual([0, 1]);
+    await timers.advance(10);
+    expect([guest.frames.length, net.tcp.count]).toEqual([1, 0]);
   });
 
   test('a reset counts only with the right sequence number; a SYN out of place is questioned', async () => {

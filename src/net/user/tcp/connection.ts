@@ -25,6 +25,7 @@ const SYN_GIVE_UP_MS = 300_000;
 const DUPLICATE_ACKS = 3;
 const MIN_ACK_SEGMENTS = 2;
 const MAX_ACK_SEGMENTS = 8;
+export const ACK_DELAY_MS = 5;
 
 type State =
   /** The guest asked, the host's side is being connected. */
@@ -57,8 +58,9 @@ export class TcpConnection {
   heardAt: number;
   /** Keep-alive probes sent since. */
   probes = 0;
-  /** In the endpoint's list of delayed acknowledgements. */
+  /** In the endpoint's list of delayed acknowledgements, and when the oldest byte's is due. */
   isAckDelayed = false;
+  ackDue = 0;
 
   readonly #tcp: TcpEndpoint;
   readonly #header: Uint8Array;
@@ -100,6 +102,8 @@ export class TcpConnection {
   #rcvShift = 0;
   #finReceived = false;
   #ackNow = false;
+  /** The guest's part of a handshake that the host began has not been acknowledged. */
+  #isOpeningOwed = false;
   /** Bytes after which an acknowledgement is not delayed: few while the guest's congestion window may be small. */
   #ackEvery = 0;
 
@@ -241,9 +245,15 @@ export class TcpConnection {
     this.#recover = this.#una;
     this.#setWindow(segment, segment.window);
     this.#established();
-    this.#ackNow = true;
+    this.#isOpeningOwed = true;
     this.#peer.opened();
     this.output();
+    if (this.#isOpeningOwed) this.#tcp.acknowledgeOpening(this);
+  }
+
+  /** Ends the handshake, unless data has done so. */
+  flushOpening(): void {
+    if (this.#state === 'open' && this.#isOpeningOwed) this.#acknowledge();
   }
 
   #established(): void {
@@ -353,6 +363,7 @@ export class TcpConnection {
       this.#ackNow = true;
       return;
     }
+    const wasAcknowledged = this.#acked === this.#rcvNxt;
     const start = segment.payload + skip;
     const room = ahead(this.#edge, this.#rcvNxt);
     const length = Math.min(segment.end - start, room);
@@ -367,11 +378,14 @@ export class TcpConnection {
     else if ((segment.flags & Flag.fin) !== 0) {
       this.#rcvNxt = (this.#rcvNxt + 1) | 0;
       this.#finReceived = true;
-      this.#ackNow = true;
       this.#peer.end();
+      if (this.#state === 'closed') return;
     }
     if (ahead(this.#rcvNxt, this.#acked) >= this.#ackEvery) this.#ackNow = true;
-    else if (!this.#ackNow) this.#tcp.delayAck(this);
+    else if (!this.#ackNow) {
+      if (wasAcknowledged) this.ackDue = this.heardAt + ACK_DELAY_MS;
+      this.#tcp.delayAck(this);
+    }
   }
 
   #takeSyn(syn: Segment): void {
@@ -399,9 +413,14 @@ export class TcpConnection {
     this.output();
   }
 
-  /** The delayed acknowledgement's time has come. */
+  /** The guest has sent something that it has not been told has come. */
+  get owesAck(): boolean {
+    return this.#state === 'open' && this.#acked !== this.#rcvNxt;
+  }
+
+  /** A delayed acknowledgement's time has come. */
   flushAck(): void {
-    if (this.#state === 'open' && this.#acked !== this.#rcvNxt) this.#acknowledge();
+    if (this.owesAck) this.#acknowledge();
   }
 
   /** Sends what may be sent; what the link refuses is sent when the endpoint calls again. */
@@ -465,6 +484,7 @@ export class TcpConnection {
     if (ahead(announced, this.#edge) > 0) this.#edge = announced;
     this.#acked = this.#rcvNxt;
     this.#ackNow = false;
+    this.#isOpeningOwed = false;
     const units = length + (extraFlags & Flag.fin);
     if (units === 0 || seq !== this.#nxt) return true;
     this.#nxt = (seq + units) | 0;
@@ -612,7 +632,7 @@ export class TcpConnection {
 
   /** Both FINs are acknowledged once our last acknowledgement is out. */
   #finishClosing(): void {
-    if (this.#ackNow) return;
+    if (this.#ackNow || this.#acked !== this.#rcvNxt) return;
     this.#close();
     this.#peer.closed();
   }

@@ -14,7 +14,7 @@ import {
   putEthernet,
   putIpv4,
 } from '../wire.ts';
-import { type Ends, TcpConnection } from './connection.ts';
+import { ACK_DELAY_MS, type Ends, TcpConnection } from './connection.ts';
 import type { TcpPeer } from './peer.ts';
 import { emptySegment, Flag, parseSegment, type Segment, TCP_HEADER } from './segment.ts';
 
@@ -28,7 +28,8 @@ const MEMORY = 64 << 20;
 const MIN_SHARE = 16 << 10;
 const MAX_SHARE = 1 << 20;
 
-const ACK_DELAY_MS = 5;
+/** Acknowledgements due within this time go together. */
+const ACK_SLACK_MS = 1;
 const TICK_MS = 100;
 /** As Linux: the first probe after two hours of silence, ten unanswered ones and it is over. */
 const KEEP_ALIVE_CHECK_MS = 30_000;
@@ -73,6 +74,7 @@ export class TcpEndpoint {
   readonly #waiting = new Set<TcpConnection>();
   readonly #timed = new Set<TcpConnection>();
   readonly #delayed: TcpConnection[] = [];
+  readonly #opened: TcpConnection[] = [];
   readonly #tick: Alarm;
   readonly #ackTick: Alarm;
   readonly #keepAlive: Alarm;
@@ -244,6 +246,14 @@ export class TcpEndpoint {
     this.#ackTick.arm(ACK_DELAY_MS);
   }
 
+  /** Acknowledges the guest's side of a handshake unless the host's first data, which is often on its way, does. */
+  acknowledgeOpening(connection: TcpConnection): void {
+    if (this.#opened.push(connection) > 1) return;
+    this.#options.timers.afterPoll(() => {
+      for (const opened of this.#opened.splice(0)) opened.flushOpening();
+    });
+  }
+
   resolve(neighbour: Neighbour): void {
     this.#options.neighbours.request(neighbour);
   }
@@ -301,10 +311,18 @@ export class TcpEndpoint {
   }
 
   #flushAcks(): void {
+    const now = this.now();
+    let next = Number.POSITIVE_INFINITY;
     for (const connection of this.#delayed.splice(0)) {
-      connection.isAckDelayed = false;
-      connection.flushAck();
+      if (connection.owesAck && connection.ackDue > now + ACK_SLACK_MS) {
+        next = Math.min(next, connection.ackDue);
+        this.#delayed.push(connection);
+      } else {
+        connection.isAckDelayed = false;
+        connection.flushAck();
+      }
     }
+    if (this.#delayed.length > 0) this.#ackTick.arm(next - now);
   }
 
   #checkIdle(): void {
