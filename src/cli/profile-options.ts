@@ -10,7 +10,7 @@ export const PROFILE_OPTIONS = {
   interval: {
     type: 'string',
     requiresArg: true,
-    default: '100000',
+    default: '250000',
     describe: 'guest instructions between two samples, on average',
   },
   symbols: {

@@ -1,5 +1,5 @@
 import { unsignedAddress } from '../cpu/linear-view.ts';
-import { type GuestSymbol, SymbolTable } from '../loader/symbols.ts';
+import type { GuestSymbol, SymbolTable } from '../loader/symbols.ts';
 
 /**
  * What a piece of code belongs to. `application`: linked into a UKL kernel; `entry`: what stands between a caller and the
@@ -34,26 +34,34 @@ const APPLICATION_STARTS = ['ukl__start', 'ukl_main'];
 const BOUNDARY = /^_text$|^_+(\w+_)?(s|e|start|end|begin)(_?\w*text\w*)?$/;
 
 interface Range {
-  readonly from: bigint;
-  readonly to: bigint;
+  readonly from: number;
+  readonly to: number;
 }
 
-/** Tells by a kernel's symbols what code an address belongs to. */
+/** One function or label: [start, end), end being where the next one starts when no size is known. */
+interface Entry {
+  readonly name: string;
+  readonly start: number;
+  readonly size: number;
+}
+
+/** Tells by a kernel's symbols what code an address belongs to. Addresses are signed numbers, as LinearView takes them. */
 export class KernelMap {
-  readonly #symbols: SymbolTable;
-  readonly #entry: Range | undefined;
+  /** In ascending order, one for each address. */
+  readonly #entries: readonly Entry[];
+  readonly #entryText: Range | undefined;
   readonly #application: readonly Range[];
   readonly #known = new Map<number, CodeLocation>();
 
   constructor(symbols: SymbolTable) {
-    this.#symbols = new SymbolTable(withoutBoundaries(symbols.symbols));
-    const from = symbols.find('__entry_text_start')?.address;
-    const to = symbols.find('__entry_text_end')?.address;
-    this.#entry = from !== undefined && to !== undefined ? { from, to } : undefined;
-    this.#application = APPLICATION_STARTS.flatMap((name) => applicationRun(symbols.symbols, name));
+    const all = symbols.symbols.map(entryOf).sort((a, b) => a.start - b.start);
+    this.#entries = nameableEntries(all);
+    const [from, to] = [symbols.find('__entry_text_start'), symbols.find('__entry_text_end')];
+    this.#entryText = from && to && { from: entryOf(from).start, to: entryOf(to).start };
+    this.#application = APPLICATION_STARTS.flatMap((name) => applicationRun(all, name));
   }
 
-  /** `linear` as a signed number; `ring3` when CPL is 3. */
+  /** `ring3` when CPL is 3. */
   locate(linear: number, ring3: boolean): CodeLocation {
     if (ring3) return { part: 'user', name: hexadecimal(linear), start: linear };
     let location = this.#known.get(linear);
@@ -64,17 +72,36 @@ export class KernelMap {
     return location;
   }
 
-  #look(linear: number): CodeLocation {
-    const address = unsignedAddress(linear);
-    const found = this.#symbols.locate(address);
-    if (found === undefined) return { part: 'kernel', name: hexadecimal(linear), start: linear };
-    const { symbol, offset } = found;
-    return { part: this.#part(address, symbol.name), name: symbol.name, start: linear - offset };
+  /** End of the function at or before `linear`: where the next one starts; infinite after the last. */
+  endOf(linear: number): number {
+    return this.#entries[this.#indexOf(linear) + 1]?.start ?? Number.POSITIVE_INFINITY;
   }
 
-  #part(address: bigint, name: string): CodePart {
-    if (this.#application.some((range) => inside(address, range))) return 'application';
-    if (this.#entry !== undefined && inside(address, this.#entry)) return 'entry';
+  /** Of the last entry at or below `linear`, -1 when there is none. */
+  #indexOf(linear: number): number {
+    let low = 0;
+    let high = this.#entries.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.#entries[middle]!.start <= linear) low = middle + 1;
+      else high = middle;
+    }
+    return low - 1;
+  }
+
+  #look(linear: number): CodeLocation {
+    const entry = this.#entries[this.#indexOf(linear)];
+    const isInside = entry !== undefined && (entry.size === 0 || linear < entry.start + entry.size);
+    // kernels live in the upper half, and the code before them does not belong to their last symbol below
+    if (!isInside || entry.start < 0 !== linear < 0) {
+      return { part: 'kernel', name: hexadecimal(linear), start: linear };
+    }
+    return { part: this.#part(linear, entry.name), name: entry.name, start: entry.start };
+  }
+
+  #part(linear: number, name: string): CodePart {
+    if (this.#application.some((range) => inside(linear, range))) return 'application';
+    if (this.#entryText !== undefined && inside(linear, this.#entryText)) return 'entry';
     return ENTRY_FUNCTIONS.has(plainName(name)) ? 'entry' : 'kernel';
   }
 }
@@ -84,35 +111,39 @@ export function plainName(name: string): string {
   return name.replace(/\.(constprop|isra|part|cold|localalias)(\.\d+)*(?=\.|$)/g, '');
 }
 
-/** Symbols in ascending order without section boundaries where something else has the same address. */
-function withoutBoundaries(symbols: readonly GuestSymbol[]): GuestSymbol[] {
-  return symbols.filter(({ name, address }, index) => {
-    if (!BOUNDARY.test(name)) return true;
-    const isBetter = (other: GuestSymbol | undefined): boolean =>
-      other !== undefined && other.address === address && !BOUNDARY.test(other.name);
-    let first = index;
-    while (symbols[first - 1]?.address === address) first--;
-    for (let at = first; symbols[at]?.address === address; at++) if (isBetter(symbols[at])) return false;
-    return true;
-  });
+function entryOf({ name, address, size }: GuestSymbol): Entry {
+  return { name, start: Number(BigInt.asIntN(64, address)), size };
+}
+
+/** Of the symbols at one address the first that is no section boundary, with the largest size that is known. */
+function nameableEntries(all: readonly Entry[]): Entry[] {
+  const entries: Entry[] = [];
+  for (const entry of all) {
+    const last = entries.at(-1);
+    if (last === undefined || last.start !== entry.start) entries.push(entry);
+    else {
+      const { name } = BOUNDARY.test(last.name) ? entry : last;
+      entries[entries.length - 1] = { name, start: entry.start, size: Math.max(last.size, entry.size) };
+    }
+  }
+  return entries;
 }
 
 function hexadecimal(linear: number): string {
   return `0x${unsignedAddress(linear).toString(16)}`;
 }
 
-const inside = (address: bigint, { from, to }: Range): boolean => address >= from && address < to;
+const inside = (linear: number, { from, to }: Range): boolean => linear >= from && linear < to;
 
 /** The run of neighbouring symbols with the application's prefix around `name`: the archive lies in one piece. */
-function applicationRun(symbols: readonly GuestSymbol[], name: string): Range[] {
-  const at = symbols.findIndex((symbol) => symbol.name === name);
+function applicationRun(all: readonly Entry[], name: string): Range[] {
+  const at = all.findIndex((entry) => entry.name === name);
   if (at < 0) return [];
-  const isOurs = (index: number): boolean => symbols[index]?.name.startsWith(APPLICATION_PREFIX) === true;
+  const isOurs = (index: number): boolean => all[index]?.name.startsWith(APPLICATION_PREFIX) === true;
   let first = at;
   while (isOurs(first - 1)) first--;
   let last = at;
   while (isOurs(last + 1)) last++;
-  const from = symbols[first]!.address;
-  const end = symbols[last]!;
-  return [{ from, to: symbols[last + 1]?.address ?? end.address + BigInt(end.size) }];
+  const end = all[last]!;
+  return [{ from: all[first]!.start, to: all[last + 1]?.start ?? end.start + end.size }];
 }

@@ -32,7 +32,7 @@ export async function pprofFile(profile: Profile): Promise<Uint8Array> {
     return id;
   };
 
-  const sample = [...stacks(profile)].map(({ frames, samples }) => {
+  const sample = stacks(profile).map(({ frames, samples }) => {
     const [task, ...code] = frames;
     return new pprof.Sample({
       locationId: code.reverse().map(locationId),

@@ -51,19 +51,24 @@ export function addSample({ root }: Profile, frames: readonly ProfileFrame[]): v
   node.self++;
 }
 
-/** Every chain of callers that was sampled itself, outermost frame first. */
-export function* stacks({
-  root,
-}: Profile): Generator<{ readonly frames: readonly ProfileFrame[]; readonly samples: number }> {
-  function* below(
-    node: ProfileNode,
-    frames: readonly ProfileFrame[],
-  ): Generator<{ frames: ProfileFrame[]; samples: number }> {
+/** A chain of callers that was sampled itself. */
+export interface SampledStack {
+  /** Outermost first. */
+  readonly frames: readonly ProfileFrame[];
+  readonly samples: number;
+}
+
+export function stacks({ root }: Profile): SampledStack[] {
+  const found: SampledStack[] = [];
+  const chain: ProfileFrame[] = [];
+  const visit = (node: ProfileNode): void => {
     for (const child of node.children.values()) {
-      const chain = [...frames, child.frame];
-      if (child.self > 0) yield { frames: chain, samples: child.self };
-      yield* below(child, chain);
+      chain.push(child.frame);
+      if (child.self > 0) found.push({ frames: [...chain], samples: child.self });
+      visit(child);
+      chain.pop();
     }
-  }
-  yield* below(root, []);
+  };
+  visit(root);
+  return found;
 }

@@ -12,8 +12,17 @@ const RBP = 5;
 const WORD = 8;
 const ENDS = new Set(['ret', 'iret', 'sysret', 'ud2', 'ud1', 'ud0', 'int3', 'jmp_far', 'ret_far']);
 
-/** Bytes between the stack pointer and the return address, by address of instruction. */
-type Depths = ReadonlyMap<number, number>;
+/** A function that is being followed: as far as was needed up to now. */
+interface Followed {
+  readonly start: number;
+  readonly code: Uint8Array;
+  /** Bytes between the stack pointer and the return address, by offset of instruction. */
+  readonly depths: Map<number, number>;
+  /** Where paths that have not been followed begin. */
+  readonly paths: { readonly offset: number; readonly depth: number }[];
+  /** Depth at which RBP points, once it has been made the frame pointer. */
+  frame: number | undefined;
+}
 
 /**
  * How far a function has moved the stack pointer at each of its instructions, found by following its code from the start: what
@@ -23,7 +32,7 @@ export class StackDepths {
   readonly #view: LinearView;
   readonly #map: KernelMap;
   readonly #decode: Decode = createDecoder({ features: decoderFeatures() });
-  readonly #functions = new Map<number, Depths>();
+  readonly #functions = new Map<number, Followed>();
 
   constructor(view: LinearView, map: KernelMap) {
     this.#view = view;
@@ -32,45 +41,43 @@ export class StackDepths {
 
   /** Depth before the instruction at `address` of the function that starts at `start`; undefined when no path is known to lead there. */
   at(start: number, address: number): number | undefined {
-    let depths = this.#functions.get(start);
-    if (depths === undefined) {
-      depths = this.#follow(start);
-      this.#functions.set(start, depths);
+    let followed = this.#functions.get(start);
+    if (followed === undefined) {
+      const code = this.#view.read(start, Math.min(MAX_BYTES, this.#map.endOf(start) - start));
+      followed = { start, code, depths: new Map(), paths: [{ offset: 0, depth: 0 }], frame: undefined };
+      this.#functions.set(start, followed);
     }
-    return depths.get(address);
+    const { depths, paths } = followed;
+    const offset = address - start;
+    while (!depths.has(offset) && depths.size < MAX_INSTRUCTIONS) {
+      const path = paths.pop();
+      if (path === undefined) break;
+      this.#follow(followed, path.offset, path.depth);
+    }
+    return depths.get(offset);
   }
 
-  #follow(start: number): Depths {
-    const depths = new Map<number, number>();
-    const code = this.#view.read(start, MAX_BYTES);
-    /** Depth at which RBP points, once it has been made the frame pointer. */
-    let frame: number | undefined;
-    const paths: { at: number; depth: number }[] = [{ at: start, depth: 0 }];
-    for (let path = paths.pop(); path !== undefined && depths.size < MAX_INSTRUCTIONS; path = paths.pop()) {
-      let { at, depth } = path;
-      for (;;) {
-        const offset = at - start;
-        if (offset < 0 || offset >= code.length || depths.has(at)) break;
-        const decoded = this.#decode(code, offset, code.length, 64);
-        if (isFailure(decoded)) break;
-        depths.set(at, depth);
-        const { mnemonic } = decoded.row;
-        if (ENDS.has(mnemonic)) break;
-        const next = at + decoded.length;
-        const [operand] = decoded.operands;
-        if (operand?.kind === 'rel' && (mnemonic === 'jmp' || mnemonic === 'jcc' || mnemonic.startsWith('loop'))) {
-          const target = next + operand.displacement;
-          if (this.#map.locate(target, false).start === start) paths.push({ at: target, depth });
-          if (mnemonic === 'jmp') break;
-        } else if (mnemonic === 'jmp') break;
-        if (copiesStackPointerToFrame(decoded)) frame = depth;
-        const after = depthAfter(decoded, depth, frame);
-        if (after === undefined) break;
-        depth = after;
-        at = next;
-      }
+  /** Follows one path up to its end or to where another has been. */
+  #follow(followed: Followed, from: number, depthThere: number): void {
+    const { code, depths, paths } = followed;
+    let at = from;
+    let depth = depthThere;
+    while (at >= 0 && at < code.length && !depths.has(at)) {
+      const decoded = this.#decode(code, at, code.length, 64);
+      if (isFailure(decoded)) return;
+      depths.set(at, depth);
+      const { mnemonic } = decoded.row;
+      if (ENDS.has(mnemonic)) return;
+      const next = at + decoded.length;
+      const [operand] = decoded.operands;
+      if (operand?.kind === 'rel' && mnemonic !== 'call') paths.push({ offset: next + operand.displacement, depth });
+      if (mnemonic === 'jmp') return;
+      if (copiesStackPointerToFrame(decoded)) followed.frame = depth;
+      const after = depthAfter(decoded, depth, followed.frame);
+      if (after === undefined) return;
+      depth = after;
+      at = next;
     }
-    return depths;
   }
 }
 

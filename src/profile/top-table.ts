@@ -11,7 +11,8 @@ export interface FunctionShare {
 /** Functions with the most samples of their own first. */
 export function functionShares({ root }: Profile): FunctionShare[] {
   const shares = new Map<string, { frame: ProfileFrame; self: number; total: number }>();
-  const visit = (node: ProfileNode, above: ReadonlySet<string>): void => {
+  const above = new Set<string>();
+  const visit = (node: ProfileNode): void => {
     for (const [key, child] of node.children) {
       let share = shares.get(key);
       if (share === undefined) {
@@ -19,12 +20,18 @@ export function functionShares({ root }: Profile): FunctionShare[] {
         shares.set(key, share);
       }
       share.self += child.self;
-      // a function that calls itself, by whatever way, is counted once
-      if (!above.has(key)) share.total += child.total;
-      visit(child, new Set([...above, key]));
+      if (above.has(key)) {
+        // a function that calls itself, by whatever way, is counted once
+        visit(child);
+      } else {
+        share.total += child.total;
+        above.add(key);
+        visit(child);
+        above.delete(key);
+      }
     }
   };
-  visit(root, new Set());
+  visit(root);
   return [...shares.values()]
     .filter(({ frame }) => frame.part !== 'task')
     .sort((a, b) => b.self - a.self || b.total - a.total || (a.frame.name < b.frame.name ? -1 : 1));
