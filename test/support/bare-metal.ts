@@ -1,5 +1,5 @@
 import { Cpu, type CpuBus, type RunExit } from '../../src/cpu/cpu.ts';
-import { DEFAULT_JIT } from '../../src/cpu/jit/jit.ts';
+import type { JitOptions } from '../../src/cpu/jit/options.ts';
 import { parseCpu } from '../../src/cpu/models.ts';
 import { STATE } from '../../src/cpu/state.ts';
 import { writeCr0, writeCr4 } from '../../src/cpu/system/control.ts';
@@ -87,7 +87,7 @@ export class BareMetal {
   #start: bigint[] = [];
   #nextTable: number = AT.tables;
 
-  constructor(driver: Driver = 'interpreter', cpuName = 'max') {
+  constructor(driver: Driver = 'interpreter', cpuName = 'max', jit: Partial<JitOptions> = { threshold: 1 }) {
     this.driver = driver;
     const features = parseCpu(cpuName);
     const ram = new WebAssembly.Memory({ initial: RAM_SIZE / 65536 });
@@ -100,7 +100,7 @@ export class BareMetal {
       features,
       cpuid: { features, tscFrequency: 1e9, physicalBits: 40, cpus: 1, apicId: 0 },
       bus: this.#bus(),
-      ...(driver === 'translator' ? { jit: { ...DEFAULT_JIT, threshold: 1 } } : { engine: 'interpreter' }),
+      ...(driver === 'translator' ? { jit } : { engine: 'interpreter' }),
     });
   }
 
@@ -322,11 +322,15 @@ export class BareMetal {
 
   /** Puts hexadecimal code in place, a HLT after it, and runs it until HLT, shutdown or `budget` instructions. */
   run(hex: string, budget = 1000): Outcome {
-    const code = [...bytesOf(hex), 0xf4];
+    this.place(`${hex}f4`);
+    return this.resume(budget);
+  }
+  /** Puts hexadecimal code in place and makes it next. */
+  place(hex: string): void {
+    const code = bytesOf(hex);
     this.ram.set(code, this.codeRam);
     this.cpu.ramWritten(this.codeRam, code.length);
     this.cpu.ip = BigInt(this.codeAt);
-    return this.resume(budget);
   }
   /** Goes on from the present state. */
   resume(budget = 1000): Outcome {

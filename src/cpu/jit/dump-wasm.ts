@@ -99,6 +99,13 @@ export interface WasmFunction {
   /** Bytes of its body: local declarations and code. */
   readonly size: number;
   readonly text: string;
+  /** The code from each note to the next, if there are notes. */
+  readonly pieces: readonly WasmPiece[];
+}
+export interface WasmPiece {
+  readonly note: string;
+  readonly bytes: number;
+  readonly lines: readonly string[];
 }
 
 class Reader {
@@ -184,11 +191,8 @@ export function disassembleWasm(
   return bodies.map((body, n) => {
     const type = functionTypes[n]!;
     const name = names.functions[imported + n]!;
-    return {
-      name,
-      size: body.length,
-      text: `func $${name} ${types[type]}\n${bodyText(body, names, notes.get(name) ?? [])}`,
-    };
+    const { lines, pieces } = bodyLines(body, names, notes.get(name) ?? []);
+    return { name, size: body.length, text: [`func $${name} ${types[type]}`, ...lines].join('\n'), pieces };
   });
 }
 
@@ -227,7 +231,11 @@ function readExports(r: Reader, exported: Map<number, string>): void {
   }
 }
 
-function bodyText(body: Uint8Array, names: Names, notes: readonly WasmNote[]): string {
+function bodyLines(
+  body: Uint8Array,
+  names: Names,
+  notes: readonly WasmNote[],
+): { lines: string[]; pieces: WasmPiece[] } {
   const r = new Reader(body);
   const locals: string[] = [];
   for (let n = r.u32(); n > 0; n--) {
@@ -238,15 +246,23 @@ function bodyText(body: Uint8Array, names: Names, notes: readonly WasmNote[]): s
   let depth = 1;
   const code = r.at;
   const pending = notes.slice();
+  const pieces: { note: string; start: number; bytes: number; lines: string[] }[] = [];
   while (!r.done) {
-    for (; pending.length > 0 && pending[0]!.offset <= r.at - code; pending.shift())
+    const at = r.at - code;
+    for (; pending.length > 0 && pending[0]!.offset <= at; pending.shift()) {
       lines.push(`;; ${pending[0]!.text}`);
+      pieces.push({ note: pending[0]!.text, start: at, bytes: 0, lines: [] });
+    }
     const op = r.byte();
     if (op === 0x0b || op === 0x05) depth--;
-    lines.push(`${'  '.repeat(Math.max(0, depth))}${instructionText(op, r, names)}`);
+    const line = `${'  '.repeat(Math.max(0, depth))}${instructionText(op, r, names)}`;
+    lines.push(line);
+    const piece = pieces.at(-1);
+    piece?.lines.push(line);
+    if (piece) piece.bytes = r.at - code - piece.start;
     if (op === 0x05 || (op >= 0x02 && op <= 0x04)) depth++;
   }
-  return lines.join('\n');
+  return { lines, pieces };
 }
 
 function instructionText(op: number, r: Reader, names: Names): string {

@@ -1,6 +1,6 @@
 import type { Block, RegionPlan } from './discover.ts';
 import { instructionText } from './dump-guest.ts';
-import { disassembleWasm, type WasmNote } from './dump-wasm.ts';
+import { disassembleWasm, type WasmNote, type WasmPiece } from './dump-wasm.ts';
 import type { TranslatedModule } from './options.ts';
 
 /** One region for people: what the guest has there, then the wasm made of it, instruction by instruction. */
@@ -11,6 +11,8 @@ export interface RegionText {
   /** Of the function's body. */
   readonly bytes: number;
   readonly text: string;
+  /** The wasm by guest instruction: notes are `offset  instruction`, `block`, `branch`, `exit`. */
+  readonly pieces: readonly WasmPiece[];
 }
 
 export function regionTexts({ bytes, regions }: TranslatedModule): RegionText[] {
@@ -30,6 +32,7 @@ export function regionTexts({ bytes, regions }: TranslatedModule): RegionText[] 
       name: `${entryName(plan)}${growths > 0 ? `-${growths}` : ''}`,
       instructions,
       bytes: f.size,
+      pieces: f.pieces,
       text: [header(plan, instructions, f.size), ...plan.blocks.map(blockText), 'wasm', f.text, ''].join('\n\n'),
     };
   });
