@@ -3,6 +3,7 @@
  * oracle's own behaviour. Expected results are the host CPU's.
  */
 import type { Regression } from '../oracle/regression.ts';
+import { FLOAT_REGRESSIONS } from './regressions-float.ts';
 
 export const REGRESSIONS: readonly Regression[] = [
   {
@@ -189,4 +190,5 @@ export const REGRESSIONS: readonly Regression[] = [
     gpr: { rsp: 0xffff_fff8n },
     expect: { fault: '#SS error 0x0' },
   },
+  ...FLOAT_REGRESSIONS,
 ];
