@@ -115,7 +115,7 @@ describe.skipIf(SKIPPED)('Debian on a user network', () => {
     expect(made.status).toBe(0);
     const url = `http://127.0.0.1:${machine.net.forwards[0]!.hostPort}/`;
     expect(await (await fetch(url)).text()).toHaveLength(2000);
-    const args = ['-t', '1', '-c', '8', '-d', String(WRK_SECONDS), '--latency', url];
+    const args = ['-t', '1', '-c', '4', '-d', String(WRK_SECONDS), '--latency', url];
     const { stdout } = await promisify(execFile)('wrk', args);
     console.log(stdout);
     expect(stdout).toMatch(/[1-9]\d* requests in/);

@@ -605,6 +605,23 @@ describe('N14 malformed frames', () => {
     expect(host.connects).toEqual([]);
   });
 
+  test.each([
+    [[2, 0, 5, 180]],
+    [[3, 1, 1, 1]],
+    [[2, 40, 5, 180]],
+    [[2]],
+    [[8, 10, 1, 1, 1, 1, 1, 1]],
+    [[5, 255, 0, 0]],
+  ])('TCP options %j end the list: the connection is made with what came before', (options) => {
+    const { guest, host } = rig();
+    guest.announce();
+    const padded = new Uint8Array(Math.ceil(options.length / 4) * 4);
+    padded.set(options);
+    const syn = { sourcePort: 5, destinationPort: 80, seq: 1, ack: 0, flags: 2, window: 1000, options: padded };
+    guest.tcpSegment(OUTSIDE, syn);
+    expect(host.connects).toHaveLength(1);
+  });
+
   test('a wrong checksum, of IP or TCP', () => {
     const { guest, net, host } = rig();
     guest.announce();
