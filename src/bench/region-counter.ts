@@ -2,8 +2,8 @@ import type { Cpu } from '../cpu/cpu.ts';
 import { LinearView, signedAddress } from '../cpu/linear-view.ts';
 import type { Marker } from '../cpu/marker.ts';
 import { STATE, VECTOR } from '../cpu/state.ts';
-import type { Observer } from '../machine/observer.ts';
-import type { Board } from '../machine.ts';
+import type { ObservedBoard, Observer } from '../machine/observer.ts';
+
 import type { KernelMap } from '../profile/kernel-map.ts';
 import { type CodeSite, CodeSites, TRANSITIONS, type Transition } from './code-sites.ts';
 import { HandlerTable } from './handlers.ts';
@@ -89,7 +89,7 @@ export class RegionCounter implements Observer {
     this.#map = map;
   }
 
-  attach(board: Board): void {
+  attach(board: ObservedBoard): void {
     this.#cpu = board.cpu;
     this.#view = new LinearView(board.cpu.state, board.memory);
     this.#sites = new CodeSites(this.#map, this.#view);

@@ -3,8 +3,8 @@ import { LinearView } from '../cpu/linear-view.ts';
 import type { Marker } from '../cpu/marker.ts';
 import { STATE } from '../cpu/state.ts';
 import type { SymbolTable } from '../loader/symbols.ts';
-import type { Observer } from '../machine/observer.ts';
-import type { Board } from '../machine.ts';
+import type { ObservedBoard, Observer } from '../machine/observer.ts';
+
 import { type CodeLocation, KernelMap } from './kernel-map.ts';
 import { LinuxTask } from './linux-task.ts';
 import { addSample, newProfile, type Profile, type ProfileFrame } from './profile.ts';
@@ -45,7 +45,7 @@ export class Profiler implements Observer {
     this.#open = options.region === undefined;
   }
 
-  attach({ cpu, memory }: Board): void {
+  attach({ cpu, memory }: ObservedBoard): void {
     this.#cpu = cpu;
     this.#view = new LinearView(cpu.state, memory);
     this.#walker = new StackWalker(cpu.state, this.#view, this.#map);
