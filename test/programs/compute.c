@@ -1,7 +1,7 @@
 /*
  * A compute load in the manner of CoreMark, of our own: linked lists, a matrix, a state machine over text and a CRC.
  * Compiled twice from this source: as a program of the host (with main) and as a bare-metal ELF for the emulator
- * (BARE: entered in long mode with paging on, no libraries, result through ports 0xe9 and 0xf4).
+ * (BARE: entered in long mode with paging on, or by Multiboot with -m32; no libraries, result through ports 0xe9 and 0xf4).
  */
 #include <stdint.h>
 
@@ -114,8 +114,15 @@ void start_c(void) {
   out8(0xf4, 0);
   for (;;) __asm__ volatile("cli; hlt");
 }
+#ifdef __i386__
+/* Multiboot, so that QEMU boots it, too (scripts/trace-qemu.ts). */
+__asm__(".section .boot, \"ax\"\n.balign 4\n.long 0x1badb002, 0, -0x1badb002\n.text\n"
+        ".globl _start\n_start:\n  mov $stack_top, %esp\n  call start_c\n"
+        ".bss\n.balign 16\n.skip 65536\nstack_top:\n.text\n");
+#else
 __asm__(".globl _start\n_start:\n  lea stack_top(%rip), %rsp\n  call start_c\n"
         ".bss\n.balign 16\n.skip 65536\nstack_top:\n.text\n");
+#endif
 #else
 #include <stdio.h>
 int main(void) {
