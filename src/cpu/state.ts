@@ -164,6 +164,8 @@ export const SLOW = {
   stack: 0x100,
   /** Called from translated code: anything but plain RAM is left to the interpreter (STATE.fault = BAIL). */
   bail: 0x200,
+  /** Never #AC, however misaligned. */
+  anyAlignment: 0x400,
 } as const;
 /** Flags argument of checkSegment. */
 export const SEGMENT_ACCESS = { width: 0xff, write: 0x100 } as const;

@@ -191,4 +191,32 @@ export const REGRESSIONS: readonly Regression[] = [
     expect: { fault: '#SS error 0x0' },
   },
   ...FLOAT_REGRESSIONS,
+  {
+    name: 'FSTP m80 that is misaligned under RFLAGS.AC leaves the x87 status alone',
+    code: 'db3c4d7c1f0020',
+    mode: 32,
+    rflags: 0x4_0002,
+    expect: { fault: '#AC error 0x0' },
+  },
+  {
+    name: 'what cannot be addressed is #GP, however misaligned',
+    code: '488b03',
+    gpr: { rbx: 0x1234_5678_9abc_def1n },
+    rflags: 0x4_0002,
+    expect: { fault: '#GP error 0x0' },
+  },
+  {
+    name: 'masked moves are not checked for alignment',
+    code: 'c4e26d2c03',
+    gpr: { rbx: 0x2000_0001n },
+    rflags: 0x4_0002,
+    expect: {},
+  },
+  {
+    name: 'a vector in memory is checked for 16 bytes, whatever its length',
+    code: 'c5fdfe03',
+    gpr: { rbx: 0x2000_0008n },
+    rflags: 0x4_0002,
+    expect: { fault: '#AC error 0x0' },
+  },
 ];

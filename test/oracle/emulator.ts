@@ -225,7 +225,7 @@ export class Emulator implements Engine {
     const xsave = 0x4_0000n;
     writeCr4(p, 0x6a0n | fsgsbase | xsave, ~0n);
     state.set64(STATE.xcr0, 7n);
-    writeCr0(p, 0x8001_0033n);
+    writeCr0(p, 0x8005_0033n);
     state.set64(STATE.gdtrBase, SUPERVISOR + BigInt(AT.gdt));
     state.set32(STATE.gdtrLimit, GDT_LIMIT);
     state.set64(STATE.idtrBase, SUPERVISOR + BigInt(AT.idt));

@@ -158,6 +158,8 @@ function isMemory(operand: OperandSpec): boolean {
 function chooseSegment(form: Form, prefixes: number[]): number {
   if (!r.percent(10)) return -1;
   let segment = r.percent(75) ? 4 + r.below(2) : r.below(4);
+  // The elements of a gather run over 4 GiB in a segment with a base: see addresses.ts.
+  if (form.mode === 32 && form.operands.some(({ method }) => method === METHOD.vsib)) segment &= 3;
   // Nor whether a masked store that stores nothing is a write to a code segment.
   if (segment === 1 && /maskmov/.test(form.row.mnemonic)) segment = 3;
   // 2E and 3E are branch hints on conditional jumps, which change nothing.

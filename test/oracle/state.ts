@@ -2,11 +2,13 @@
 import type { Form } from './forms.ts';
 import type { Random } from './random.ts';
 import { type CpuCase, DATA_BASE, DATA_SIZE, FX_BYTES, type MemoryPatch } from './types.ts';
+import { checksAlignment } from './undefined.ts';
 import { edge64, f80, fillStyled, type Style } from './values.ts';
 
 const STATUS_FLAGS = 0x8d5;
 const DF = 0x400;
 const NT = 0x4000;
+const AC = 0x4_0000;
 
 /** Vector registers of cases that do not use them: never to be changed. */
 const BYSTANDERS = new Uint8Array(512).map((_, i) => (i * 37 + (i >> 5) * 11 + 1) & 255);
@@ -57,6 +59,7 @@ export class CaseState {
     if (!r.percent(25)) this.set(4, BigInt(DATA_BASE + 0x400 + 8 * r.below(0x380)));
     this.rflags = (r.u32() & STATUS_FLAGS) | 2 | (r.percent(form.row.repeats ? 50 : 10) ? DF : 0);
     if (form.row.mnemonic === 'iret' && r.oneIn(8)) this.rflags |= NT;
+    if (checksAlignment(form) && r.oneIn(16)) this.rflags |= AC;
     this.fsBase = BigInt(DATA_BASE) + BigInt(r.below(64) * 8);
     this.gsBase = r.oneIn(4) ? 0n : BigInt(DATA_BASE) - BigInt(r.below(0x10000));
     if (form.usesVectors) {

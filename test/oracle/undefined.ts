@@ -139,6 +139,14 @@ const AMD_MARKS_FIRST = /^(maskmovq|cvtt?p[sd]2pi|cvtpi2p[sd])$/;
 const PAGE_ONLY = /^(v?maskmov(q|dqu)|ret_far|iret|call_far|jmp_far|l[defgs]s)$/;
 const LARGE_AREA = /^(xsave\w*|xrstors?|fxsave|fxrstor|fnsave|frstor|fnstenv|fldenv)$/;
 
+/**
+ * Runs with RFLAGS.AC set are made of these only: for the others it is open whether, in which order or to what they check
+ * alignment (SDM vol. 1, 14.9; vol. 2, FXSAVE; vol. 3, 6.15), or they make several accesses of several widths.
+ */
+export const checksAlignment = ({ row }: Form): boolean => !NO_ALIGNMENT.test(row.mnemonic);
+const NO_ALIGNMENT =
+  /^(x(save|rstor)\w*|f\w*(save|rstor|env)|fbstp|enter|pop_seg|call|ret_far|iret|call_far|jmp_far|l[defgs]s|v?p?gather\w*|v?maskmov(q|dqu))$/;
+
 /** Low bits of CR2 that are open where an instruction makes several accesses. */
 export const openCr2Bits = (mnemonic: string): bigint =>
   LARGE_AREA.test(mnemonic) ? 64n : PAGE_ONLY.test(mnemonic) ? 12n : 0n;

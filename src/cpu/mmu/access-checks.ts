@@ -1,7 +1,7 @@
 import { type FunctionBuilder, ZERO } from '../../wasm/builder.ts';
 import { type Callable, type I32, type I64, i32, i64 } from '../../wasm/expr.ts';
 import type { HelperDefinition } from '../helpers/definition.ts';
-import { NO_TLB, STATE, VECTOR } from '../state.ts';
+import { NO_TLB, SLOW, STATE, VECTOR } from '../state.ts';
 import { setFault } from './walk.ts';
 
 /** What only slow paths look at: alignment checks and data breakpoints keep the TLB from being used at all. */
@@ -11,14 +11,26 @@ export const alignmentChecked = (): I32 => i32.eq(i32.load(ZERO, STATE.tlbRead),
 /** No translation may be entered into the TLB now. */
 export const bypassesTlb = (): I32 => i32.or(alignmentChecked(), i32.load(ZERO, STATE.watching));
 
-/** #AC(0) for a misaligned access of `width` bytes (a power of two), where it is checked (SDM vol. 3, 6.15 #AC). */
-export function checkAlignment(f: FunctionBuilder, linear: I64, width: I32): void {
-  const misaligned = i32.and(i32.wrap(linear), i32.sub(width, i32.const(1)));
+/**
+ * #AC(0) for a misaligned access of as many bytes as `flags` (SLOW) say, a power of two, where it is checked (SDM vol. 3,
+ * 6.15 #AC). What cannot be addressed at all is left to the translation: #GP and #SS come first.
+ */
+export function checkAlignment(f: FunctionBuilder, h: (name: string) => Callable, linear: I64, flags: I32): void {
   f.if(
-    i32.and(alignmentChecked(), i32.ne(misaligned, i32.const(0))),
+    alignmentChecked(),
     () => {
-      setFault(f, VECTOR.ac, i32.const(0));
-      f.return(f.results.length > 0 ? i64.const(0) : undefined);
+      const last = f.let(i32.sub(i32.and(flags, i32.const(0xff)), i32.const(1)));
+      const end = f.let(i64.add(linear, i64.extendU(last)));
+      const misaligned = i32.ne(i32.and(i32.wrap(linear), last), i32.const(0));
+      const checked = i32.eqz(i32.and(flags, i32.const(SLOW.anyAlignment)));
+      const segmented = i32.ne(i32.and(i32.load(ZERO, STATE.codeMode), i32.const(3)), i32.const(0));
+      const within = i32.eqz(i32.and(segmented, i64.gtU(end, i64.const(0xffff_ffff))));
+      const canonical = (address: I64): I32 => f.call('i32', h('isCanonical'), [address]);
+      const addressed = i32.and(within, i32.and(canonical(linear), canonical(end)));
+      f.if(i32.and(i32.and(misaligned, checked), addressed), () => {
+        setFault(f, VECTOR.ac, i32.const(0));
+        f.return(f.results.length > 0 ? i64.const(0) : undefined);
+      });
     },
     undefined,
     'unlikely',

@@ -229,7 +229,7 @@ const loadSlow: HelperDefinition = {
     const flags = f.param('i32', 1);
     const width = f.let(widthOf(flags));
     count(f, COUNTER.tlbMisses);
-    checkAlignment(f, linear, width);
+    checkAlignment(f, h, linear, flags);
     noteAccess(f, h, linear, width, false);
     f.if(crosses(linear, width), () => {
       const pages = translateCrossing(f, h, linear, flags, dataAccess());
@@ -254,7 +254,7 @@ const storeSlow: HelperDefinition = {
     const flags = f.param('i32', 2);
     const width = f.let(widthOf(flags));
     count(f, COUNTER.tlbMisses);
-    checkAlignment(f, linear, width);
+    checkAlignment(f, h, linear, flags);
     noteAccess(f, h, linear, width, true);
     f.if(crosses(linear, width), () => {
       const pages = translateCrossing(f, h, linear, flags, dataAccess(ACCESS.write));
@@ -303,7 +303,7 @@ const rmwSlow: HelperDefinition = {
     const flags = f.param('i32', 1);
     const width = f.let(widthOf(flags));
     count(f, COUNTER.tlbMisses);
-    checkAlignment(f, linear, width);
+    checkAlignment(f, h, linear, flags);
     noteAccess(f, h, linear, width, true);
     f.store32(ZERO, i32.const(-1), STATE.rmwHost);
     f.if(crosses(linear, width), () => {
@@ -324,7 +324,7 @@ const rmwSlow: HelperDefinition = {
   },
 };
 
-/** Faults if [linear, linear + width) cannot be written (width up to 64); fills the write table. */
+/** Faults if [linear, linear + width) cannot be written (width a power of two up to 64); fills the write table. */
 const probeWriteSlow: HelperDefinition = {
   name: 'probeWriteSlow',
   params: ['i64', 'i32'],
@@ -332,6 +332,7 @@ const probeWriteSlow: HelperDefinition = {
   build(f, h) {
     const linear = f.param('i64', 0);
     const flags = f.param('i32', 1);
+    checkAlignment(f, h, linear, flags);
     f.if(crosses(linear, widthOf(flags)), () => {
       translateCrossing(f, h, linear, flags, dataAccess(ACCESS.write));
       f.return();
@@ -369,6 +370,8 @@ const loadVectorSlow: HelperDefinition = {
     const half = (at: I64, cell: number): void =>
       f.store64(ZERO, f.call('i64', h('loadSlow'), [at, i32.or(i32.const(8), i32.and(flags, i32.const(-256)))]), cell);
     checkEnd(f, h, linear, flags);
+    // to 16 bytes, also of 32 (reference CPU; the SDM leaves it open)
+    checkAlignment(f, h, linear, i32.or(i32.const(16), i32.and(flags, i32.const(-256))));
     half(linear, STATE.vectorScratch);
     f.if(i32.load(ZERO, STATE.fault), () => f.return());
     half(i64.add(linear, i64.const(8)), STATE.vectorScratch + 8);
@@ -385,6 +388,7 @@ const storeVectorSlow: HelperDefinition = {
     const flags = f.param('i32', 1);
     const kind = f.let(i32.and(flags, i32.const(-256)));
     checkEnd(f, h, linear, flags);
+    checkAlignment(f, h, linear, flags);
     f.callVoid(h('probeWriteSlow'), [linear, i32.or(i32.const(16), kind)]);
     f.if(i32.load(ZERO, STATE.fault), () => f.return());
     const half = (at: I64, cell: number): void =>
