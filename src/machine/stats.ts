@@ -66,10 +66,11 @@ export type BoardStats = Omit<MachineStats, 'schema' | 'mips' | 'milliseconds' |
 export function boardStats(board: Board, counters: RunCounters): BoardStats {
   const { cpu, serial, clock } = board;
   const instructions = cpu.retired;
+  const translated = cpu.counter('regionInstructions');
   return {
     instructions,
     repIterations: cpu.repIterations,
-    tiers: { interpreter: instructions },
+    tiers: { interpreter: instructions - translated, translated },
     tlb: {
       misses: cpu.counter('tlbMisses'),
       pageWalks: cpu.counter('pageWalks'),

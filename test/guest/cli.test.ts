@@ -26,9 +26,11 @@ describe('ukl-emu boot', () => {
     expect(result.stdout).toContain('UKL-EMU: ready');
     const stats: MachineStats = JSON.parse(await readFile(path, 'utf8'));
     const documented = await readFile(new URL('../../docs/cli.md', import.meta.url), 'utf8');
-    for (const name of [...Object.keys(stats), ...Object.keys(stats.milliseconds)]) {
+    for (const name of [stats, stats.milliseconds, stats.tiers, stats.jit].flatMap((part) => Object.keys(part))) {
       expect(documented).toContain(`\`${name}\``);
     }
+    const tiers = Object.values(stats.tiers).reduce((sum, n) => sum + n, 0);
+    expect(tiers).toBe(stats.instructions);
   });
 
   test('ends with 0 when the guest powers off, with 1 if a match was expected', async () => {
