@@ -7,6 +7,7 @@ import { UsageError } from './errors.ts';
 import { EXIT_CODE } from './exit-codes.ts';
 import { readInput } from './files.ts';
 import { JIT_OPTIONS, jitDump, parseJit } from './jit.ts';
+import { lockstepQemu } from './lockstep-qemu.ts';
 
 const ENGINES: readonly LockstepEngine[] = ['interpreter', 'jit'];
 /** Registers a hundred times as often as RAM, so that neither costs more than running the guest twice. */
@@ -19,6 +20,16 @@ export const LOCKSTEP_OPTIONS = {
     requiresArg: true,
     default: ENGINES.join(),
     describe: `two engines of ${ENGINES.join(', ')}; the first is the one to go by`,
+  },
+  against: {
+    choices: ['qemu'],
+    requiresArg: true,
+    describe: 'follow QEMU instead, block by block, from the entry of the kernel (needs qemu-system-x86_64)',
+  },
+  from: {
+    type: 'string',
+    requiresArg: true,
+    describe: 'with --against qemu: follow from this address on, in hexadecimal',
   },
   interval: {
     type: 'string',
@@ -55,6 +66,10 @@ export const LOCKSTEP_EXAMPLES: readonly (readonly [string, string])[] = [
     '$0 lockstep bzImage --initrd initrd.gz --append "console=ttyS0 app=poweroff"',
     'one boot on the interpreter and on the translator',
   ],
+  [
+    '$0 lockstep bzImage --append nokaslr --against qemu --from ffffffff81a9bb17 --max 1000000',
+    'a million instructions from start_kernel on, led by QEMU',
+  ],
 ];
 
 /** `ukl-emu lockstep`: 0 when nothing differs, 1 when something does, after its report on standard output. */
@@ -71,11 +86,19 @@ export async function lockstep(args: LockstepArguments): Promise<number> {
     ...(args.seed !== undefined && { seed: parseWhole('seed', args.seed, Number.MAX_SAFE_INTEGER) }),
     jit: { ...parseJit(args.jit), ...(dump !== undefined && { onModule: jitDump(dump) }) },
   };
+  const maxInstructions = args.max === undefined ? Number.MAX_SAFE_INTEGER : parseCount('max', args.max);
+  const progress = (text: string): void => void process.stderr.write(`ukl-emu: ${text}\n`);
+  if (args.against === 'qemu') {
+    const from = args.from === undefined ? undefined : parseAddress(args.from);
+    return printLockstep(
+      await lockstepQemu(machine, { maxInstructions, progress, ...(from !== undefined && { from }) }),
+    );
+  }
   const result = await lockstepEngines(machine, engines, {
     interval: parseCount('interval', args.interval),
     memoryInterval: parseCount('memory-interval', args['memory-interval']),
-    maxInstructions: args.max === undefined ? Number.MAX_SAFE_INTEGER : parseCount('max', args.max),
-    progress: (text) => process.stderr.write(`ukl-emu: ${text}\n`),
+    maxInstructions,
+    progress,
   });
   return printLockstep(result);
 }
@@ -98,6 +121,13 @@ function parseEngines(text: string): [LockstepEngine, LockstepEngine] {
   if (names.length !== 2)
     throw new UsageError(`--engines ${text}: name two engines, as in --engines ${ENGINES.join()}`);
   return names as [LockstepEngine, LockstepEngine];
+}
+
+function parseAddress(text: string): bigint {
+  if (!/^(0x)?[0-9a-f]{1,16}$/i.test(text)) {
+    throw new UsageError(`--from ${text}: is no address; write hexadecimal digits, as in --from ffffffff81000000`);
+  }
+  return BigInt(`0x${text.replace(/^0x/i, '')}`);
 }
 
 function parseCount(option: string, text: string): number {

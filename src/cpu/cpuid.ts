@@ -13,6 +13,8 @@ export interface CpuidOptions {
   readonly physicalBits: number;
   readonly cpus: number;
   readonly apicId: number;
+  /** Answers instead of all this (lockstep with another emulator); undefined: no answer of its own. */
+  readonly override?: (leaf: number, subleaf: number, state: CpuidState) => CpuidResult | undefined;
 }
 /** Live state that CPUID shows. */
 export interface CpuidState {
@@ -60,6 +62,8 @@ function effectiveLeaf(leaf: number): number {
 
 /** CPUID (SDM vol. 2): exactly what is implemented. */
 export function cpuid(requested: number, subleaf: number, options: CpuidOptions, state: CpuidState): CpuidResult {
+  const override = options.override?.(requested, subleaf, state);
+  if (override !== undefined) return override;
   const leaf = effectiveLeaf(requested);
   const { features } = options;
   const result: CpuidResult = { eax: 0, ebx: 0, ecx: 0, edx: 0 };
