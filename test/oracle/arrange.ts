@@ -185,9 +185,13 @@ function arrangeContents(a: Arrangement): void {
   }
   if (XSAVES.test(mnemonic)) arrangeXsaveArea(a.target, a);
   if (/^(mov_seg|lar|lsl|verr|verw|lldt|ltr)$/.test(mnemonic)) state.repatch(a.target, BigInt(selectorValue(r)), 2);
-  // Bit 17 is reserved by the SDM, misaligned SSE on AMD; the other reserved bits only now and then.
+  // Bit 17 is reserved by the SDM, misaligned SSE on AMD (so in FXRSTOR, XRSTOR); the other reserved bits only now and then.
   if (/ldmxcsr$/.test(mnemonic))
     state.repatch(a.target, BigInt(r.u32() & (r.oneIn(4) ? ~0x2_0000 : 0xffff)) & 0xffff_ffffn, 4);
+  if (mnemonic === 'fxrstor') {
+    const mxcsr = state.patched(a.target + 24n, 4);
+    if (mxcsr !== undefined) state.repatch(a.target + 24n, mxcsr & ~0x2_0000n, 4);
+  }
   const content = size > 0 && size <= 16 ? state.patched(a.target, size) : undefined;
   if (content === undefined) return;
   if (a.addressRegisters?.some((register) => register === RAX || register === RDX)) return;

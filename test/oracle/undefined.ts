@@ -189,7 +189,7 @@ export function openResults(row: OpcodeRow): readonly string[] {
     AMD_MARKS_FIRST.test(mnemonic),
     'x87 state is not compared after a fault: AMD marks the MMX registers as used before it.',
   );
-  say(/mxcsr$/.test(mnemonic), 'Bit 17 of MXCSR is kept 0: misaligned SSE on AMD, reserved in the SDM.');
+  say(/mxcsr$|^f?xrstor$/.test(mnemonic), 'Bit 17 of MXCSR is kept 0: misaligned SSE on AMD, reserved in the SDM.');
   say(
     row.size === 'f64',
     '64-bit code, 66 prefix: AMD truncates RIP, Intel ignores the prefix and so does this CPU. Not compared.',
