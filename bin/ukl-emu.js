@@ -5,6 +5,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import * as nodeModule from 'node:module';
 import { constants } from 'node:os';
 import { dirname, join } from 'node:path';
+import { isBuilt } from './built.js';
 
 const MINIMUM = 24;
 
@@ -35,9 +36,7 @@ function handOver(binary) {
 }
 
 function start() {
-  const source = new URL('../src/cli/main.ts', import.meta.url);
-  // A checkout runs its sources; the package has them in one file, which starts a good deal sooner than two hundred.
-  const program = existsSync(source) ? source : new URL('../dist/cli.js', import.meta.url);
+  const program = new URL(isBuilt() ? '../dist/cli/main.js' : '../src/cli/main.ts', import.meta.url);
   nodeModule.enableCompileCache();
   return import(program.href).then(({ main }) => main(process.argv.slice(2)));
 }

@@ -1,14 +1,13 @@
-import { buildHelpers, buildInterpreter, type CoreExports, type HostFunctions, importHelper } from './core.ts';
+import { type CoreExports, type HostFunctions, importHelper } from './core.ts';
 import type { CpuidOptions } from './cpuid.ts';
-import { createDecoder, isFailure } from './decode/decoder.ts';
+import { createDecoder, type Decode } from './decode/decoder.ts';
 import { transcendental } from './helpers/x87-transcendental.ts';
 import { CodeCache } from './interpreter/code-cache.ts';
-import { formKey } from './interpreter/form.ts';
 import { FormTable } from './interpreter/form-table.ts';
-import type { HandlerSource } from './interpreter/handlers.ts';
-import { HOT_ENCODINGS } from './interpreter/hot-forms.ts';
+import { Shapes } from './interpreter/shapes.ts';
 import { DEFAULT_JIT, Jit, type JitHost, type JitOptions } from './jit/jit.ts';
 import type { Marker } from './marker.ts';
+import { prebuilt } from './prebuilt.ts';
 import { SEMANTICS } from './semantics/index.ts';
 import { SYSTEM_OPERATIONS } from './semantics/system-operations.ts';
 import { COUNTER, DYNAMIC_BASE, EXIT, NO_TLB, STATE, STEP, VECTOR } from './state.ts';
@@ -67,8 +66,19 @@ const MAX_BUDGET = 0x7fff_ffff;
 /** Decoded records may take this much of memory 0 before all are dropped. */
 const RECORD_LIMIT = 256 << 20;
 
-let compiledHelpers: WebAssembly.Module | undefined;
-let compiledInterpreter: { features: string; module: WebAssembly.Module } | undefined;
+/** Compiled once per process. */
+let compiled:
+  | { helpers: WebAssembly.Module; interpreter: WebAssembly.Module; handlers: WebAssembly.Module | undefined }
+  | undefined;
+function compileOnce(compile: Compile): NonNullable<typeof compiled> {
+  const { helpers, interpreter, handlers } = prebuilt();
+  compiled ??= {
+    helpers: compile(helpers, 'default'),
+    interpreter: compile(interpreter.bytes, 'baseline'),
+    handlers: handlers && compile(handlers.bytes, 'default'),
+  };
+  return compiled;
+}
 
 /** State cells of MSRs that are 0 after a reset, and DR0 to DR3. */
 const RESET_MSRS = [
@@ -110,8 +120,12 @@ export class Cpu {
     this.state = state;
     const codePages = state.allocate(Math.ceil(options.ramSize / 4096) * 4);
     const table = new WebAssembly.Table({ initial: 2048, element: 'anyfunc' });
-    const decode = createDecoder({ features: options.features });
-    const hot = hotSources(decode);
+    let decoder: Decode | undefined;
+    const decode: Decode = (bytes, at, end, mode) => {
+      // made when it is first needed: the package knows the shapes of what ordinary guests execute
+      decoder ??= createDecoder({ features: options.features });
+      return decoder(bytes, at, end, mode);
+    };
     const host: HostFunctions = {
       system: (operation) => this.#systemOperation(operation),
       mmioRead: (address, width) => {
@@ -140,23 +154,23 @@ export class Cpu {
     };
     const env = { ...host, state: state.memory, ram: options.ram, table };
     const compile: Compile = options.compile ?? ((bytes) => new WebAssembly.Module(bytes));
-    const featureKey = [...options.features].sort().join();
-    compiledHelpers ??= compile(buildHelpers(), 'default');
-    if (compiledInterpreter?.features !== featureKey) {
-      compiledInterpreter = { features: featureKey, module: compile(buildInterpreter(hot), 'baseline') };
-    }
-    const { exports } = new WebAssembly.Instance(compiledHelpers, { env });
-    const interpreter = new WebAssembly.Instance(compiledInterpreter.module, { env: { ...env, ...exports } });
+    const modules = compileOnce(compile);
+    const { interpreter: hot, handlers, shapes: shapesImage } = prebuilt();
+    const { exports } = new WebAssembly.Instance(modules.helpers, { env });
+    const interpreter = new WebAssembly.Instance(modules.interpreter, { env: { ...env, ...exports } });
     this.#core = { ...exports, ...interpreter.exports } as unknown as CoreExports;
     const imports = { env: { ...env, ...exports } };
     const forms = new FormTable(
-      hot,
+      hot.forms,
       table,
       SEMANTICS,
       (bytes) => new WebAssembly.Instance(compile(bytes, 'default'), imports).exports,
       importHelper,
     );
     this.#forms = forms;
+    if (modules.handlers) forms.adopt(handlers!.forms, new WebAssembly.Instance(modules.handlers, imports).exports);
+    const shapes = new Shapes(state, shapesImage);
+    if (shapesImage) shapes.adopt(shapesImage, options.features, (form) => forms.numberOf(form));
     this.processor = new Processor(state, this.#core);
     this.msr = new ModelSpecificRegisters(this.processor, bus.msr, options.features);
     const count = (id: number): void => {
@@ -183,6 +197,7 @@ export class Cpu {
       codePages,
       forms,
       decode,
+      shapes,
       decodeRun: (page, ramPage, offset) => this.#core.decodeRun(page, ramPage, offset),
       watchPage: (page) => this.#core.dropWriteMappings(page),
       forgetLookups: () => this.#core.bumpGeneration(),
@@ -529,16 +544,3 @@ export class Cpu {
 const EXIT_NAMES: readonly string[] = Object.entries(EXIT)
   .sort((a, b) => a[1] - b[1])
   .map(([name]) => name);
-
-/** The hot forms that the CPU model can decode and that have semantics. */
-function hotSources(decode: ReturnType<typeof createDecoder>): HandlerSource[] {
-  const sources = new Map<string, HandlerSource>();
-  for (const hex of HOT_ENCODINGS) {
-    const bytes = Uint8Array.from(hex.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16));
-    const example = decode(bytes, 0, bytes.length, 64);
-    if (isFailure(example)) continue;
-    const semantics = SEMANTICS.get(example.row.mnemonic);
-    if (semantics) sources.set(formKey(example, 8), { example, stackSize: 8, semantics });
-  }
-  return [...sources.values()];
-}

@@ -5,7 +5,7 @@ import { ROOM } from './decode-run.ts';
 import type { FormTable, StackSize } from './form-table.ts';
 import { PSEUDO, PSEUDO_COUNT } from './pseudo.ts';
 import { writeRecord } from './records.ts';
-import { Shapes } from './shapes.ts';
+import type { Shapes } from './shapes.ts';
 
 export type Decode = (bytes: Uint8Array, at: number, end: number, mode: CodeMode) => DecodedInstruction | DecodeFailure;
 
@@ -18,6 +18,8 @@ export interface CodeCacheHost {
   readonly codePages: number;
   readonly forms: Pick<FormTable, 'handlerFor'>;
   readonly decode: Decode;
+  /** What decodeRun knows. */
+  readonly shapes: Shapes;
   /** The core's decodeRun: makes records for code at `offset` of a RAM page; the first, or 0 when it cannot. */
   decodeRun(page: number, ramPage: number, offset: number): number;
   /** Writes to this RAM page must be noticed from now on. */
@@ -85,7 +87,7 @@ export class CodeCache {
 
   constructor(host: CodeCacheHost) {
     this.#host = host;
-    this.#shapes = new Shapes(host.memory);
+    this.#shapes = host.shapes;
   }
 
   get decodedInstructions(): number {

@@ -3,7 +3,7 @@ import type { ModuleBuilder } from '../../wasm/module.ts';
 import type { DecodedInstruction } from '../decode/types.ts';
 import type { Semantics } from '../semantics/context.ts';
 import { formKey } from './form.ts';
-import { buildHandlerModule, type HandlerSource } from './handlers.ts';
+import { buildHandlersModule } from './handlers.ts';
 import { PSEUDO_COUNT } from './pseudo.ts';
 
 export type StackSize = 2 | 4 | 8;
@@ -21,7 +21,7 @@ export class FormTable {
   #next: number;
 
   constructor(
-    hot: readonly HandlerSource[],
+    hot: readonly string[],
     table: WebAssembly.Table,
     semantics: ReadonlyMap<string, Semantics>,
     instantiate: (bytes: Uint8Array<ArrayBuffer>) => WebAssembly.Exports,
@@ -31,8 +31,8 @@ export class FormTable {
     this.#semantics = semantics;
     this.#instantiate = instantiate;
     this.#importHelper = importHelper;
-    hot.forEach((source, i) => {
-      this.#handlers.set(formKey(source.example, source.stackSize), PSEUDO_COUNT + i);
+    hot.forEach((form, i) => {
+      this.#handlers.set(form, PSEUDO_COUNT + i);
     });
     this.#next = PSEUDO_COUNT + hot.length;
   }
@@ -47,6 +47,16 @@ export class FormTable {
     if (index >= this.#table.length) this.#table.grow(Math.max(256, this.#table.length >> 1));
     return index;
   }
+  /** Takes handlers that are there already, exported by their places among `forms`. */
+  adopt(forms: readonly string[], exports: WebAssembly.Exports): void {
+    forms.forEach((form, i) => {
+      this.#add(form, exports[i]);
+    });
+  }
+  /** The number of a form's handler, if it has been made. */
+  numberOf(form: string): number | undefined {
+    return this.#handlers.get(form);
+  }
   /** The handler's number, or undefined when nobody wrote the instruction's semantics. */
   handlerFor(d: DecodedInstruction, stackSize: StackSize): number | undefined {
     const key = formKey(d, stackSize);
@@ -54,11 +64,13 @@ export class FormTable {
     if (known !== undefined) return known;
     const semantics = this.#semantics.get(d.row.mnemonic);
     if (!semantics) return undefined;
-    const bytes = buildHandlerModule({ example: d, stackSize, semantics }, this.#importHelper);
-    const exports = this.#instantiate(bytes);
+    const bytes = buildHandlersModule([{ example: d, stackSize, semantics }], this.#importHelper);
+    return this.#add(key, this.#instantiate(bytes)[0]);
+  }
+  #add(form: string, handler: WebAssembly.ExportValue | undefined): number {
     const index = this.allocateSlot();
-    this.#table.set(index, exports['handler']);
-    this.#handlers.set(key, index);
+    this.#table.set(index, handler);
+    this.#handlers.set(form, index);
     return index;
   }
 }

@@ -34,17 +34,24 @@ function emitInstruction(
   });
 }
 
-/** A handler as a function of its own: (record) -> EXIT code. */
-export function buildHandlerModule(
-  source: HandlerSource,
+/** Handlers as functions, (record) -> EXIT code, exported by their places: '0', '1' and so on. */
+export function buildHandlersModule(
+  sources: readonly HandlerSource[],
   importHelper: (m: ModuleBuilder, name: string) => Callable,
 ): Uint8Array<ArrayBuffer> {
   const m = new ModuleBuilder();
   m.importMemory({ name: 'state', initial: 1 });
   m.importMemory({ name: 'ram', initial: 0 });
-  const f = m.function('handler', ['i32'], ['i32']);
-  const record = f.param('i32', 0);
-  emitInstruction(f, record, source, (name) => importHelper(m, name), {
+  sources.forEach((source, i) => {
+    const f = m.function(String(i), ['i32'], ['i32']);
+    emitHandler(f, source, (name) => importHelper(m, name));
+    m.export(f);
+  });
+  return m.encode();
+}
+
+function emitHandler(f: FunctionBuilder, source: HandlerSource, lookup: (name: string) => Callable): void {
+  emitInstruction(f, f.param('i32', 0), source, lookup, {
     exit(code, condition) {
       if (condition === undefined) f.return(i32.const(code));
       else f.if(condition, () => f.return(i32.const(code)), undefined, 'unlikely');
@@ -60,8 +67,6 @@ export function buildHandlerModule(
     },
   });
   f.result(i32.const(EXIT.next));
-  m.export(f);
-  return m.encode();
 }
 
 /**
@@ -112,120 +117,132 @@ export function buildRunLoop(
     f.block((start) => enter(start));
     f.loop((next) => {
       f.block((deliver) => {
+        /** Goes on at STATE.ip; `remember` may keep in the record that led there which one follows: both are on one page. */
+        const resolve = (remember: (from: I32) => void): void =>
+          f.scope(() => {
+            const from = f.let(rec);
+            const page = f.let(i64.load(ZERO, STATE.pageBase));
+            f.block((found) => enter(found, deliver));
+            f.if(i64.eq(i64.load(ZERO, STATE.pageBase), page), () => remember(from));
+            f.br(next);
+          });
         f.block((faulted) => {
           f.block((jumped) => {
             f.block((branchMissed) => {
-              f.if(
-                i32.leS(budget, i32.const(0)),
-                () => {
-                  f.store64(ZERO, recordIp(), STATE.ip);
-                  leave(EXIT.budget);
-                },
-                undefined,
-                'unlikely',
-              );
-              f.store32(ZERO, i32.sub(budget, i32.const(1)), STATE.budget);
-              const advance = (): void => {
-                f.set(record, i32.add(rec, i32.const(RECORD.size)));
-                f.br(next);
-              };
-              const exits: HandlerExits = {
-                exit(exitCode, condition) {
-                  const target = exitCode === EXIT.fault ? faulted : exitCode === EXIT.jump ? jumped : undefined;
-                  if (target) {
-                    if (condition === undefined) f.br(target);
-                    else f.brIf(target, condition, 'unlikely');
-                  } else if (condition === undefined) leave(exitCode);
-                  else f.if(condition, () => leave(exitCode), undefined, 'unlikely');
-                },
-                exitWith(value) {
-                  f.set(code, value);
-                  dispatchCode();
-                },
-                branch(target, condition) {
-                  const take = (): void => {
-                    const known = f.let(i32.load(rec, RECORD.target));
-                    f.if(
-                      known,
-                      () => {
-                        f.set(record, known);
-                        profile();
-                        f.br(next);
-                      },
-                      undefined,
-                      'likely',
-                    );
-                    f.store64(ZERO, target(), STATE.ip);
-                    f.br(branchMissed);
-                  };
-                  if (condition === undefined) take();
-                  else f.if(condition, take);
-                },
-              };
-              /** What to do with a handler's code in `code`. */
-              const dispatchCode = (): void => {
-                const value = f.get('i32', code);
-                f.if(i32.eqz(value), advance, undefined, 'likely');
-                f.brIf(jumped, i32.eq(value, i32.const(EXIT.jump)), 'likely');
-                f.brIf(faulted, i32.eq(value, i32.const(EXIT.fault)));
-                f.br(left);
-              };
-              const handler = i32.load16U(rec, RECORD.handler);
-              const cases: (() => void)[] = [
-                () => {
-                  f.store32(ZERO, i32.add(budget, i32.const(1)), STATE.budget);
-                  f.store64(ZERO, recordIp(), STATE.ip);
-                  f.br(jumped);
-                },
-                () => {
-                  f.store32(ZERO, i32.add(budget, i32.const(1)), STATE.budget);
-                  f.set(record, i32.load(rec, RECORD.imm));
-                  f.br(next);
-                },
-                () => {
-                  f.store32(ZERO, i32.add(budget, i32.const(1)), STATE.budget);
-                  f.scope(() => {
-                    const nextPage = i64.add(i64.load(ZERO, STATE.pageBase), i64.const(4096));
-                    const found = f.let(f.call('i32', lookup('fetchPage'), [nextPage]));
-                    f.if(i32.eq(found, i32.load(rec, RECORD.imm)), advance, undefined, 'likely');
+              f.block((fell) => {
+                f.if(
+                  i32.leS(budget, i32.const(0)),
+                  () => {
                     f.store64(ZERO, recordIp(), STATE.ip);
-                    // a fault on the second page is the instruction's own; -2 or another page: decode again
-                    f.if(i32.load(ZERO, STATE.fault), () => leave(EXIT.fault));
-                    leave(EXIT.decode);
-                  });
-                },
-                () => {
-                  f.store32(ZERO, i32.add(budget, i32.const(1)), STATE.budget);
-                  f.set(code, f.call('i32', lookup('enterRegions'), [rec]));
-                  f.brIf(jumped, i32.eq(f.get('i32', code), i32.const(EXIT.jump)), 'likely');
-                  f.brIf(deliver, i32.eq(f.get('i32', code), i32.const(EXIT.fault)));
-                  f.if(i32.ne(f.get('i32', code), i32.const(EXIT.interpret)), () => f.br(left));
-                  count(f, COUNTER.regionInterprets);
-                  // one instruction for the interpreter: its own record, not the entry that stands in for it
-                  f.block((found) => enter(found, deliver));
-                  f.if(i32.eq(i32.load16U(rec, RECORD.handler), i32.const(PSEUDO.enter)), () =>
-                    f.set(record, i32.load(rec, RECORD.a)),
-                  );
+                    leave(EXIT.budget);
+                  },
+                  undefined,
+                  'unlikely',
+                );
+                f.store32(ZERO, i32.sub(budget, i32.const(1)), STATE.budget);
+                const advance = (): void => {
+                  f.set(record, i32.add(rec, i32.const(RECORD.size)));
                   f.br(next);
-                },
-                ...hot.map((source) => () => {
-                  emitInstruction(f, rec, source, lookup, exits);
-                  advance();
-                }),
-              ];
-              f.switch(handler, cases, () => {
-                f.set(code, f.callIndirect('i32', handlerType, handler, [rec]));
-                dispatchCode();
+                };
+                const exits: HandlerExits = {
+                  exit(exitCode, condition) {
+                    const target = exitCode === EXIT.fault ? faulted : exitCode === EXIT.jump ? jumped : undefined;
+                    if (target) {
+                      if (condition === undefined) f.br(target);
+                      else f.brIf(target, condition, 'unlikely');
+                    } else if (condition === undefined) leave(exitCode);
+                    else f.if(condition, () => leave(exitCode), undefined, 'unlikely');
+                  },
+                  exitWith(value) {
+                    f.set(code, value);
+                    dispatchCode();
+                  },
+                  branch(target, condition) {
+                    const take = (): void => {
+                      const known = f.let(i32.load(rec, RECORD.target));
+                      f.if(
+                        known,
+                        () => {
+                          f.set(record, known);
+                          profile();
+                          f.br(next);
+                        },
+                        undefined,
+                        'likely',
+                      );
+                      f.store64(ZERO, target(), STATE.ip);
+                      f.br(branchMissed);
+                    };
+                    if (condition === undefined) take();
+                    else f.if(condition, take);
+                  },
+                };
+                /** What to do with a handler's code in `code`. */
+                const dispatchCode = (): void => {
+                  const value = f.get('i32', code);
+                  f.if(i32.eqz(value), advance, undefined, 'likely');
+                  f.brIf(jumped, i32.eq(value, i32.const(EXIT.jump)), 'likely');
+                  f.brIf(faulted, i32.eq(value, i32.const(EXIT.fault)));
+                  f.br(left);
+                };
+                const handler = i32.load16U(rec, RECORD.handler);
+                const cases: (() => void)[] = [
+                  () => {
+                    f.store32(ZERO, i32.add(budget, i32.const(1)), STATE.budget);
+                    f.store64(ZERO, recordIp(), STATE.ip);
+                    f.br(fell);
+                  },
+                  () => {
+                    f.store32(ZERO, i32.add(budget, i32.const(1)), STATE.budget);
+                    f.set(record, i32.load(rec, RECORD.imm));
+                    f.br(next);
+                  },
+                  () => {
+                    f.store32(ZERO, i32.add(budget, i32.const(1)), STATE.budget);
+                    f.scope(() => {
+                      const nextPage = i64.add(i64.load(ZERO, STATE.pageBase), i64.const(4096));
+                      const found = f.let(f.call('i32', lookup('fetchPage'), [nextPage]));
+                      f.if(i32.eq(found, i32.load(rec, RECORD.imm)), advance, undefined, 'likely');
+                      f.store64(ZERO, recordIp(), STATE.ip);
+                      // a fault on the second page is the instruction's own; -2 or another page: decode again
+                      f.if(i32.load(ZERO, STATE.fault), () => leave(EXIT.fault));
+                      leave(EXIT.decode);
+                    });
+                  },
+                  () => {
+                    f.store32(ZERO, i32.add(budget, i32.const(1)), STATE.budget);
+                    f.set(code, f.call('i32', lookup('enterRegions'), [rec]));
+                    f.brIf(jumped, i32.eq(f.get('i32', code), i32.const(EXIT.jump)), 'likely');
+                    f.brIf(deliver, i32.eq(f.get('i32', code), i32.const(EXIT.fault)));
+                    f.if(i32.ne(f.get('i32', code), i32.const(EXIT.interpret)), () => f.br(left));
+                    count(f, COUNTER.regionInterprets);
+                    // one instruction for the interpreter: its own record, not the entry that stands in for it
+                    f.block((found) => enter(found, deliver));
+                    f.if(i32.eq(i32.load16U(rec, RECORD.handler), i32.const(PSEUDO.enter)), () =>
+                      f.set(record, i32.load(rec, RECORD.a)),
+                    );
+                    f.br(next);
+                  },
+                  ...hot.map((source) => () => {
+                    emitInstruction(f, rec, source, lookup, exits);
+                    advance();
+                  }),
+                ];
+                f.switch(handler, cases, () => {
+                  f.set(code, f.callIndirect('i32', handlerType, handler, [rec]));
+                  dispatchCode();
+                });
+              });
+              // the end of a run: linked to what follows, unless that lies on another page or has just taken the record's place
+              resolve((from) => {
+                f.if(i32.ne(from, rec), () => {
+                  f.store16(from, i32.const(PSEUDO.link), RECORD.handler);
+                  f.store32(from, rec, RECORD.imm);
+                });
               });
             });
             // a direct branch whose target record is not known yet: remember it when it lies on the same page
-            f.scope(() => {
-              const branch = f.let(rec);
-              const page = f.let(i64.load(ZERO, STATE.pageBase));
-              f.block((found) => enter(found, deliver));
-              f.if(i64.eq(i64.load(ZERO, STATE.pageBase), page), () => f.store32(branch, rec, RECORD.target));
-              f.br(next);
-            });
+            resolve((branch) => f.store32(branch, rec, RECORD.target));
           });
           f.block((entered) => enter(entered, deliver));
           profile();

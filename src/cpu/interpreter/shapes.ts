@@ -35,14 +35,42 @@ function opcodeTraits(): Uint8Array {
   return traits;
 }
 
+/** Shapes that need no learning. */
+export interface ShapesImage {
+  /** OPCODE_TRAIT of every opcode. */
+  readonly traits: Uint8Array<ArrayBuffer>;
+  /** SHAPE.size bytes each, handlers left out. */
+  readonly entries: Uint8Array<ArrayBuffer>;
+  /** Form and CPUID features of each ('' for none, joined by '+'). */
+  readonly forms: readonly string[];
+  readonly features: readonly string[];
+}
+
 /** The table by which decodeRun makes records: filled with what the decoder finds out about instructions it is shown. */
 export class Shapes {
   readonly #memory: StateMemory;
   #count = 0;
 
-  constructor(memory: StateMemory) {
+  constructor(memory: StateMemory, image?: ShapesImage) {
     this.#memory = memory;
-    memory.u8.set(opcodeTraits(), OPCODES.base);
+    memory.u8.set(image?.traits ?? opcodeTraits(), OPCODES.base);
+  }
+
+  /**
+   * Takes those shapes of an image that exist on a CPU with `features`. They were found with every feature there is: what is
+   * chosen among all instructions is chosen among fewer, if it is still there.
+   */
+  adopt(image: ShapesImage, features: ReadonlySet<string>, handlerOf: (form: string) => number | undefined): void {
+    const { u8, u16 } = this.#memory;
+    const keys = new Int32Array(image.entries.buffer, image.entries.byteOffset, image.entries.length >> 2);
+    image.forms.forEach((form, i) => {
+      const handler = handlerOf(form);
+      if (handler === undefined || !hasAll(image.features[i]!, features)) return;
+      const at = this.#emptyEntry(keys[(i * SHAPE.size) >> 2]!);
+      u8.set(image.entries.subarray(i * SHAPE.size, (i + 1) * SHAPE.size), at);
+      u16[(at + SHAPE.handler) >> 1] = handler;
+      this.#count++;
+    });
   }
 
   /** Shapes known. */
@@ -51,11 +79,11 @@ export class Shapes {
   }
 
   /** Takes the shape of `d`, which decodeRun has just met without knowing it, if it is one that can be described. */
-  learn(d: DecodedInstruction, handler: number): void {
+  learn(d: DecodedInstruction, handler: number): boolean {
     const key = this.#memory.i32[STATE.shapeKey >> 2]!;
-    if (key === 0 || this.#count >= MOST_SHAPES || d.mode !== 64 || d.addressSize !== 8 || d.vex) return;
+    if (key === 0 || this.#count >= MOST_SHAPES || d.mode !== 64 || d.addressSize !== 8 || d.vex) return false;
     const shape = describe(d, key);
-    if (!shape) return;
+    if (!shape) return false;
     const { memory, at } = { memory: this.#memory, at: this.#emptyEntry(key) };
     this.#count++;
     memory.i32[(at + SHAPE.key) >> 2] = key;
@@ -69,6 +97,7 @@ export class Shapes {
     memory.u8[at + SHAPE.indexSlot] = SLOT.zero;
     memory.u8[at + SHAPE.segmentSlot] = shape.segment;
     memory.i32[(at + SHAPE.immediate) >> 2] = shape.immediate;
+    return true;
   }
 
   #emptyEntry(key: number): number {
@@ -76,6 +105,10 @@ export class Shapes {
     while (this.#memory.get32(SHAPE.base + entry * SHAPE.size) !== 0) entry = (entry + 1) & ((1 << SHAPE.bits) - 1);
     return SHAPE.base + entry * SHAPE.size;
   }
+}
+
+function hasAll(names: string, features: ReadonlySet<string>): boolean {
+  return names === '' || names.split('+').every((name) => features.has(name));
 }
 
 interface Shape {

@@ -4,7 +4,7 @@ import { createDecoder, isFailure } from '../../../src/cpu/decode/decoder.ts';
 import { decoderFeatures, opcodeRows } from '../../../src/cpu/decode/opcodes.ts';
 import type { CodeMode, DecodedInstruction } from '../../../src/cpu/decode/types.ts';
 import { formKey } from '../../../src/cpu/interpreter/form.ts';
-import { buildHandlerModule } from '../../../src/cpu/interpreter/handlers.ts';
+import { buildHandlersModule } from '../../../src/cpu/interpreter/handlers.ts';
 import * as alu from '../../../src/cpu/semantics/alu.ts';
 import * as bcd from '../../../src/cpu/semantics/bcd.ts';
 import * as bit from '../../../src/cpu/semantics/bit.ts';
@@ -79,7 +79,7 @@ describe('integer semantics', () => {
     for (const [key, example] of forms) {
       const semantics = SEMANTICS.get(example.row.mnemonic)!;
       met.add(example.row.mnemonic);
-      const bytes = buildHandlerModule({ example, stackSize, semantics }, importHelper);
+      const bytes = buildHandlersModule([{ example, stackSize, semantics }], importHelper);
       if (!WebAssembly.validate(bytes)) invalid.push(key);
     }
     expect(invalid).toEqual([]);
