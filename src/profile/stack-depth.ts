@@ -16,7 +16,7 @@ const ENDS = new Set(['ret', 'iret', 'sysret', 'ud2', 'ud1', 'ud0', 'int3', 'jmp
 interface Followed {
   readonly start: number;
   readonly code: Uint8Array;
-  /** Bytes between the stack pointer and the return address, by offset of instruction. */
+  /** Bytes between the stack pointer and the return address, by offset of instruction; NaN when they cannot be told. */
   readonly depths: Map<number, number>;
   /** Where paths that have not been followed begin. */
   readonly paths: { readonly offset: number; readonly depth: number }[];
@@ -54,7 +54,8 @@ export class StackDepths {
       if (path === undefined) break;
       this.#follow(followed, path.offset, path.depth);
     }
-    return depths.get(offset);
+    const depth = depths.get(offset);
+    return Number.isNaN(depth) ? undefined : depth;
   }
 
   /** Follows one path up to its end or to where another has been. */
@@ -73,9 +74,7 @@ export class StackDepths {
       if (operand?.kind === 'rel' && mnemonic !== 'call') paths.push({ offset: next + operand.displacement, depth });
       if (mnemonic === 'jmp') return;
       if (copiesStackPointerToFrame(decoded)) followed.frame = depth;
-      const after = depthAfter(decoded, depth, followed.frame);
-      if (after === undefined) return;
-      depth = after;
+      depth = depthAfter(decoded, depth, followed.frame ?? Number.NaN);
       at = next;
     }
   }
@@ -88,27 +87,22 @@ function copiesStackPointerToFrame({ row, operands }: DecodedInstruction): boole
   return row.mnemonic === 'mov' && isRegister(operands[0], RBP) && isRegister(operands[1], RSP);
 }
 
-/** The depth after an instruction that began at `depth`, undefined when it cannot be told. */
-function depthAfter(
-  { row, operands }: DecodedInstruction,
-  depth: number,
-  frame: number | undefined,
-): number | undefined {
+/** The depth after an instruction that began at `depth`; RBP points to depth `frame`. NaN is what cannot be told. */
+function depthAfter({ row, operands }: DecodedInstruction, depth: number, frame: number): number {
   const { mnemonic } = row;
   const [first, second] = operands;
   if (mnemonic === 'push' || mnemonic === 'pushf' || mnemonic === 'push_seg') return depth + WORD;
   // POP RSP ends a visit to another stack, which StackWalker takes for no change of depth
   if (mnemonic === 'pop' && isRegister(first, RSP)) return depth;
   if (mnemonic === 'pop' || mnemonic === 'popf' || mnemonic === 'pop_seg') return depth - WORD;
-  if (mnemonic === 'leave') return frame === undefined ? undefined : frame - WORD;
+  if (mnemonic === 'leave') return frame - WORD;
   if (!isRegister(first, RSP)) return depth;
   if (second?.kind === 'imm' && mnemonic === 'sub') return depth + second.lo;
   if (second?.kind === 'imm' && mnemonic === 'add') return depth - second.lo;
   if (mnemonic === 'lea' && second?.kind === 'mem' && second.index < 0) {
     if (second.base === RSP) return depth - second.dispLo;
-    if (second.base === RBP && frame !== undefined) return frame - second.dispLo;
-    return undefined;
+    return second.base === RBP ? frame - second.dispLo : Number.NaN;
   }
   if (mnemonic === 'mov') return isRegister(second, RBP) ? frame : depth;
-  return mnemonic === 'cmp' || mnemonic === 'test' ? depth : undefined;
+  return mnemonic === 'cmp' || mnemonic === 'test' ? depth : Number.NaN;
 }
