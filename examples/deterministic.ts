@@ -1,4 +1,4 @@
-// Two runs with the instruction clock are the same to the byte. From the checkout: node examples/deterministic.ts
+// Two runs with the instruction clock are the same to the byte. From the checkout: npx node examples/deterministic.ts
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { Machine } from '../src/index.ts';

@@ -1,4 +1,4 @@
-// Boots a shell, runs a command in it, powers off. From the checkout: node examples/shell.ts
+// Boots a shell, runs a command in it, powers off. From the checkout: npx node examples/shell.ts
 import { readFileSync } from 'node:fs';
 import { Machine } from '../src/index.ts';
 
