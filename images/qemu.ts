@@ -130,7 +130,7 @@ function bench(variants: readonly string[]) {
   return async (guest: Guest): Promise<Details> => {
     await guest.expect('UKL-BENCH done', 180);
     await guest.expectPowerOff();
-    const line = /^UKL-BENCH name=(\S+) variant=(\S+) n=(\d+) ns=(\d+\.\d) tsc=(\d+\.\d)\r?$/gm;
+    const line = /^UKL-BENCH name=(\S+) variant=(\S+) n=(\d+) ns=(\d+\.\d) tsc=(\d+\.\d)/gm;
     const found = new Map([...guest.output.matchAll(line)].map((m) => [`${m[1]} ${m[2]}`, Number(m[4])]));
     const wanted = variants.flatMap((variant) => BENCH_NAMES.map((name) => `${name} ${variant}`));
     const missing = wanted.filter((key) => !found.has(key));

@@ -4,7 +4,8 @@
  * ns and tsc are for one operation, medians of batches, after a warm-up; min, q1, q3 and max are those of ns. The
  * static program makes system calls by SYSCALL (variant "syscall"); inside the kernel they are made by calling the
  * kernel's entry ("call") and, if the kernel has been built with UKL_BYPASS, as plain functions ("bypass").
- * The last batch of the warm-up is marked for whoever counts instructions, as region "name/variant".
+ * The last batch of the warm-up is marked for whoever counts instructions, as region "name/variant"; with an argument
+ * it is repeated for that many milliseconds, since an emulator that translates needs a while to get up to speed.
  */
 #include "marker.h"
 #include "runtime.h"
@@ -120,6 +121,14 @@ static struct stamp now(void) {
   return (struct stamp){time.tv_sec * 1000000000ull + time.tv_nsec, (uint64_t)high << 32 | low};
 }
 
+/* How long the warm-up of each operation lasts at least. */
+static uint64_t warm_up_ns;
+
+/* The number of the batch after this one; negative ones are warm-up. */
+static int following(int batch, struct stamp began) {
+  return batch == MARKED && now().ns - began.ns < warm_up_ns ? batch : batch + 1;
+}
+
 /* The elapsed times of the batches of one result, in tenths for one operation. */
 struct series {
   unsigned count;
@@ -183,16 +192,17 @@ static struct label region(const char *name, long size) {
   do {                                                                   \
     struct series series = {0};                                          \
     struct label label = region(name, size);                             \
-    for (int batch = -WARM_UP; batch < BATCHES; batch++) {               \
+    struct stamp began = now();                                          \
+    for (int b = -WARM_UP; b < BATCHES; b = following(b, began)) {       \
       struct stamp from = now();                                         \
-      if (batch == MARKED) mark(MARKER_BEGIN, label.text, (operations)); \
+      if (b == MARKED) mark(MARKER_BEGIN, label.text, (operations));     \
       for (unsigned i = 0; i < (operations); i++) {                      \
         statement;                                                       \
         __asm__ volatile("" : : : "memory");                             \
       }                                                                  \
-      if (batch == MARKED) mark(MARKER_END, label.text, 0);              \
+      if (b == MARKED) mark(MARKER_END, label.text, 0);                  \
       struct stamp to = now();                                           \
-      if (batch >= 0) add(&series, from, to, (operations));              \
+      if (b >= 0) add(&series, from, to, (operations));                  \
     }                                                                    \
     report(name, size, &series, (operations));                           \
   } while (0)
@@ -236,7 +246,8 @@ static void measure_socket(const char *send_name, const char *receive_name, int 
   enum { MESSAGES = 8, ROUNDS = 16 };
   struct series sent = {0}, received = {0};
   struct label send = region(send_name, size), receive = region(receive_name, size);
-  for (int batch = -WARM_UP; batch < BATCHES; batch++) {
+  struct stamp began = now();
+  for (int batch = -WARM_UP; batch < BATCHES; batch = following(batch, began)) {
     struct stamp sending = {0}, receiving = {0};
     for (int round = 0; round < ROUNDS; round++) {
       struct stamp a = now();
@@ -309,7 +320,8 @@ static void measure_mappings(void) {
   struct series mapped = {0}, unmapped = {0}, touched = {0};
   struct label map = region("mmap", PAGES * PAGE), unmap = region("munmap", PAGES * PAGE);
   struct label touch = region("page-fault-heap", 0);
-  for (int batch = -WARM_UP; batch < BATCHES; batch++) {
+  struct stamp began = now();
+  for (int batch = -WARM_UP; batch < BATCHES; batch = following(batch, began)) {
     char *at[MAPPINGS];
     struct stamp a = now();
     if (batch == MARKED) mark(MARKER_BEGIN, map.text, MAPPINGS);
@@ -352,7 +364,8 @@ static void measure_stack(void) {
   char *here = __builtin_frame_address(0);
   char *below = (char *)((uintptr_t)here & -PAGE) - 2 * PAGE;
   descend(FRAMES + 4); /* grows the stack, so that there is something to give back */
-  for (int batch = -WARM_UP; batch < BATCHES; batch++) {
+  struct stamp began = now();
+  for (int batch = -WARM_UP; batch < BATCHES; batch = following(batch, began)) {
     checked("madvise", sys3(__NR_madvise, below - FRAMES * PAGE, FRAMES * PAGE, MADV_DONTNEED));
     struct stamp from = now();
     if (batch == MARKED) mark(MARKER_BEGIN, label.text, FRAMES);
@@ -405,7 +418,9 @@ static void measure_all(const struct calls *variant) {
 }
 
 int main(int argc, char **argv) {
-  (void)argc, (void)argv;
+  unsigned milliseconds = 0;
+  for (const char *c = argc > 1 ? argv[1] : ""; *c >= '0' && *c <= '9'; c++) milliseconds = milliseconds * 10 + *c - '0';
+  warm_up_ns = milliseconds * 1000000ull;
   buffer = (char *)enter_mmap(NULL, LARGEST, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if ((long)buffer < 0 && (long)buffer > -PAGE) die("mmap", (long)buffer);
   memset(buffer, 'u', LARGEST);

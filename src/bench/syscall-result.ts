@@ -149,6 +149,7 @@ export interface SyscallBench {
   readonly hostClock: {
     readonly engine: string;
     readonly runs: number;
+    readonly warmUpMs: number;
     readonly processor: string;
     readonly node: string;
     readonly date: string;

@@ -57,14 +57,22 @@ export async function countOperations(guest: BenchGuest): Promise<Counts> {
   return { regions, retired };
 }
 
+/** How time is measured. */
+export interface Timing {
+  readonly engine: Engine;
+  readonly runs: number;
+  /** Each operation is repeated for so many milliseconds before it is measured. */
+  readonly warmUpMs: number;
+}
+
 /** Times every operation on the host's clock, as the guest sees it. */
-export async function timeOperations(guest: BenchGuest, engine: Engine, runs: number): Promise<GuestTiming[]> {
+export async function timeOperations(guest: BenchGuest, { engine, runs, warmUpMs }: Timing): Promise<GuestTiming[]> {
   const timings: GuestTiming[][] = [];
   for (let run = 1; run <= runs; run++) {
     const timed: GuestTiming[] = [];
     for (const application of APPLICATIONS) {
       guest.note(`measuring time: app=${application}, run ${run} of ${runs}`);
-      const { text } = await runGuest(guest, application, { clock: 'host', engine });
+      const { text } = await runGuest(guest, `${application} arg=${warmUpMs}`, { clock: 'host', engine });
       timed.push(...parseBenchLines(text));
     }
     timings.push(timed);

@@ -17,6 +17,7 @@ import { readInput } from './files.ts';
 import { findSymbolFile, readSymbolFile } from './symbol-files.ts';
 
 const MOST_RUNS = 100;
+const MOST_WARM_UP_MS = 60_000;
 
 export const BENCH_SYSCALL_OPTIONS = {
   kernel: {
@@ -39,6 +40,12 @@ export const BENCH_SYSCALL_OPTIONS = {
     requiresArg: true,
     default: 'both',
     describe: 'count guest instructions, measure nanoseconds, or both',
+  },
+  'warm-up': {
+    type: 'string',
+    requiresArg: true,
+    default: '200',
+    describe: "milliseconds that each operation is repeated before it is measured on the host's clock",
   },
   runs: { type: 'string', requiresArg: true, default: '1', describe: "runs on the host's clock" },
   engine: {
@@ -87,6 +94,7 @@ export async function benchSyscall(args: BenchSyscallArguments, version: string)
   const clock = args.clock as 'both' | 'instructions' | 'host';
   const runs = parseWhole('runs', args.runs, MOST_RUNS);
   if (runs === 0) throw new UsageError('--runs 0: at least one run is needed');
+  const warmUpMs = parseWhole('warm-up', args['warm-up'], MOST_WARM_UP_MS);
   const note = (text: string): void => void process.stderr.write(`ukl-emu: ${text}\n`);
   const outputs = [await openOutput('json', args.json), await openOutput('html', args.html)] as const;
   try {
@@ -109,7 +117,7 @@ export async function benchSyscall(args: BenchSyscallArguments, version: string)
     };
     const engine = args.engine as Engine;
     const counts = clock === 'host' ? undefined : await countOperations(guest);
-    const timings = clock === 'instructions' ? undefined : await timeOperations(guest, engine, runs);
+    const timings = clock === 'instructions' ? undefined : await timeOperations(guest, { engine, runs, warmUpMs });
     const operations = combineResults(counts?.regions ?? [], timings ?? []);
     const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
     const result: SyscallBench = {
@@ -126,7 +134,7 @@ export async function benchSyscall(args: BenchSyscallArguments, version: string)
         commandLine: args.append,
       },
       instructionClock: counts === undefined ? null : { retired: counts.retired },
-      hostClock: timings === undefined ? null : { engine, runs, ...host() },
+      hostClock: timings === undefined ? null : { engine, runs, warmUpMs, ...host() },
       operations,
       paper: paperRows(operations),
     };
