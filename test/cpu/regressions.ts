@@ -219,4 +219,10 @@ export const REGRESSIONS: readonly Regression[] = [
     rflags: 0x4_0002,
     expect: { fault: '#AC error 0x0' },
   },
+  {
+    name: 'FXRSTOR of which only the start is non-canonical is #GP, not the page fault of its end',
+    code: '410fae0e',
+    gpr: { r14: 0xffff_7fff_ffff_ff10n },
+    expect: { fault: '#GP error 0x0' },
+  },
 ];

@@ -106,6 +106,10 @@ export function generate(
     const several = SEVERAL_ACCESSES.test(row.mnemonic);
     target = several ? wholeAddress(r, memorySize, mode) : targetAddress(r, memorySize, mode);
     if (awkwardOffset(target, memorySize, state.segmentBase(segment), mode)) target = BigInt(DATA_BASE + 0x1000);
+    // Which parts of an image go on at offset 0 behind the last one is nowhere written down.
+    const offset = BigInt.asUintN(8 * addressSize, target - state.segmentBase(segment));
+    if (row.mnemonic in AREA && offset + BigInt(memorySize) > 1n << BigInt(8 * addressSize) && shortAddress)
+      return undefined;
     memory = chooseMemory(form, state, addressSize, segment, target, vsib !== undefined, options.absolute);
     state.patchStyled(target, Math.min(memorySize, 512));
   }

@@ -48,16 +48,12 @@ export const emms: Semantics = (cx) => {
 };
 
 // ---- FXSAVE, FXRSTOR: 512 bytes (SDM vol. 1, table 10-2)
-/**
- * Linear address of the image. Its start must be aligned to 16 bytes; where that is not canonical either, #SS of the stack
- * segment comes first (reference CPU).
- */
+/** Linear address of the image. Its start must be canonical, then aligned to 16 bytes (the order of the reference CPU). */
 function imageAddress(cx: SemanticsContext, access: 'read' | 'write'): I64 {
   const linear = cx.linearAddress(0, access);
-  const misaligned = cx.f.let(i64.ne(i64.and(linear, i64.const(15)), i64.const(0)));
-  const nowhere = i32.eqz(cx.call('i32', 'isCanonical', [linear]));
-  cx.raiseIf(i32.and(i32.and(misaligned, cx.inStackSegment(0)), nowhere), VECTOR.ss, 0);
-  cx.raiseIf(misaligned, VECTOR.gp, 0);
+  const nowhere = cx.f.let(i32.eqz(cx.call('i32', 'isCanonical', [linear])));
+  byStackSegment(cx, 0, (stack) => cx.raiseIf(nowhere, stack ? VECTOR.ss : VECTOR.gp, 0));
+  cx.raiseIf(i64.ne(i64.and(linear, i64.const(15)), i64.const(0)), VECTOR.gp, 0);
   return linear;
 }
 /** Address of the image's last byte, which is probed before the others (the order of the reference CPU). */
