@@ -3,6 +3,9 @@ import type { BootResult } from './boots.ts';
 import { barChart, short } from './chart.ts';
 import type { ComputeResult } from './compute-set.ts';
 import type { Environment } from './context.ts';
+import type { EchoResult } from './echo-experiment.ts';
+import type { SweepResult } from './sweep.ts';
+import type { SyscallResult } from './syscall-experiment.ts';
 
 /** What an experiment leaves in bench/results/NAME.json. */
 export interface Stored<Result> {
@@ -118,6 +121,48 @@ export function alignmentTable({ engines, medianNs, slowestToFastest }: Alignmen
       ['median place, ns an iteration', ...engines.map((name) => medianNs[name])],
       ['slowest place / fastest', ...engines.map((name) => times(slowestToFastest[name]))],
     ],
+  );
+}
+
+export function echoTable({ engines, rows }: EchoResult): string {
+  const qemu = engines.includes('qemu');
+  const names = engines.map((name) => TITLES[name] ?? name);
+  return table(
+    ['test', '', ...names, ...(qemu ? ['ukl-emu / QEMU'] : []), ...names.map((name) => `${name}, last round`)],
+    rows.map(({ test, figure, medians, last }) => [
+      test,
+      figure,
+      ...engines.map((name) => medians[name]),
+      ...(qemu ? [times(medians['ukl-emu']! / medians['qemu']!)] : []),
+      ...engines.map((name) => last[name]),
+    ]),
+  );
+}
+
+export function syscallTable({ engines, rows }: SyscallResult): string {
+  const qemu = engines.includes('qemu');
+  return table(
+    ['ns', '', ...engines.map((name) => TITLES[name] ?? name), ...(qemu ? ['ukl-emu / QEMU'] : [])],
+    rows.map(({ operation, variant, nanoseconds }) => [
+      operation,
+      variant,
+      ...engines.map((name) => nanoseconds[name]),
+      ...(qemu ? [times(nanoseconds['ukl-emu']! / nanoseconds['qemu']!)] : []),
+    ]),
+  );
+}
+
+export function sweepTable({ rows }: SweepResult): string {
+  const { boot, compute } = rows[0]!;
+  return table(
+    ['`--jit`', 'UKL boot, CPU s', '', 'compute set (a tenth), CPU s', ''],
+    rows.map((row) => [
+      row.setting || 'default',
+      row.boot,
+      times(row.boot / boot),
+      row.compute,
+      times(row.compute / compute),
+    ]),
   );
 }
 

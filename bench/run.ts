@@ -1,7 +1,7 @@
 /**
  * The emulator beside QEMU's translator and, where the program runs there too, this machine itself:
  *
- *     npm run bench -- [--quick] [--only compute,boots,alignment,echo,syscall] [--runs N] [--debian DIR] [--update]
+ *     npm run bench -- [--quick] [--only compute,boots,alignment,echo,syscall,sweep] [--runs N] [--debian DIR] [--update]
  *
  * Prints tables; figures go to bench/results/local/, or with --update to bench/results/ and docs/benchmarks.md. Linux only.
  */
@@ -13,8 +13,11 @@ import { type AlignmentResult, alignments } from './alignments.ts';
 import { type BootResult, boots } from './boots.ts';
 import { type ComputeResult, computeSet } from './compute-set.ts';
 import { type Context, environment } from './context.ts';
+import { type EchoResult, echo } from './echo-experiment.ts';
 import { QEMU_HINT } from './engines.ts';
 import * as report from './report.ts';
+import { type SweepResult, sweep } from './sweep.ts';
+import { type SyscallResult, syscalls } from './syscall-experiment.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 const DOCUMENT = join(ROOT, 'docs/benchmarks.md');
@@ -24,6 +27,8 @@ interface Experiment {
   readonly title: string;
   /** Runs by default, and with --quick. */
   readonly runs: readonly [number, number];
+  /** Left out by --quick unless it is asked for. */
+  readonly slow?: true;
   run(context: Context): Promise<unknown>;
   /** Markdown by section of the document. */
   sections(result: unknown): Readonly<Record<string, string>>;
@@ -57,6 +62,29 @@ const EXPERIMENTS: readonly Experiment[] = [
     run: alignments,
     sections: (result) => ({ alignment: report.alignmentTable(result as AlignmentResult) }),
   },
+  {
+    name: 'echo',
+    title: 'Echo over TCP',
+    runs: [5, 2],
+    run: echo,
+    sections: (result) => ({ echo: report.echoTable(result as EchoResult) }),
+  },
+  {
+    name: 'syscall',
+    title: 'System calls',
+    runs: [3, 1],
+    slow: true,
+    run: syscalls,
+    sections: (result) => ({ syscall: report.syscallTable(result as SyscallResult) }),
+  },
+  {
+    name: 'sweep',
+    title: 'Thresholds and sizes of the translator',
+    runs: [3, 1],
+    slow: true,
+    run: sweep,
+    sections: (result) => ({ sweep: report.sweepTable(result as SweepResult) }),
+  },
 ];
 
 function parse() {
@@ -70,7 +98,8 @@ function parse() {
     },
   });
   const names = EXPERIMENTS.map(({ name }) => name);
-  const only = values.only?.split(',') ?? names;
+  const usual = EXPERIMENTS.filter(({ slow }) => !(slow && values.quick)).map(({ name }) => name);
+  const only = values.only?.split(',') ?? usual;
   const unknown = only.find((name) => !names.includes(name));
   if (unknown !== undefined) throw new Failure(`--only ${unknown}: unknown; there are ${names.join(', ')}`);
   const runs = values.runs === undefined ? undefined : Number(values.runs);
