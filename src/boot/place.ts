@@ -3,7 +3,7 @@
  * starts. Conventional memory is used where the kernel leaves room there, else the top of low memory.
  */
 
-import { BIOS_DATA_AREA, EBDA_BASE, EBDA_SIZE } from '../layout.ts';
+import { BIOS_DATA_AREA, EBDA_BASE, EBDA_SIZE, LOW_RAM_LIMIT } from '../layout.ts';
 import type { BootProtocol, LoadedKernel, NamedBytes } from '../loader/load.ts';
 import { hex, LoadError } from '../loader/load-error.ts';
 import type { GuestMemory } from '../memory/guest-memory.ts';
@@ -99,7 +99,10 @@ class Placement {
           file,
           field: workspace === undefined ? 'PT_LOAD' : 'init_size',
           problem: `the kernel needs [${hex(start)}, ${hex(end)}), guest RAM is ${this.#memory.size / MIB} MiB`,
-          remedy: `use --memory ${Math.ceil(end / MIB / 16) * 16}M or more`,
+          remedy:
+            end <= LOW_RAM_LIMIT
+              ? `use --memory ${Math.ceil(end / MIB / 16) * 16}M or more`
+              : `link the kernel to addresses below ${hex(LOW_RAM_LIMIT)}, where RAM can be`,
         });
       }
       const taken = this.#regions.take('kernel', start, end);

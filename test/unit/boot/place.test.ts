@@ -288,6 +288,13 @@ describe('firmware data', () => {
 describe('what does not fit', () => {
   const small = () => GuestMemory.allocate(16 * MIB);
 
+  it('L10 does not recommend memory that cannot be had', async () => {
+    const high = bzImage({ prefAddress: 0x1_0000_0000n });
+    await expect(boot(high, small(), {}, 'guest')).rejects.toThrow(
+      /init_size: .*; link the kernel to addresses below 0xc0000000/,
+    );
+  });
+
   it('L10 names the sizes', async () => {
     await expect(boot(bzImage(), small())).rejects.toThrow(
       /PT_LOAD: the kernel needs \[0x1000000, 0x1010000\), guest RAM is 16 MiB; use --memory 32M or more/,
