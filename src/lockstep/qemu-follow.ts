@@ -84,7 +84,13 @@ export class QemuFollower {
         cpus: 1,
         apicId: 0,
         override: (leaf, subleaf, { cr4 }) => {
-          const found = checkpoint.cpuid.get(`${leaf}.${subleaf}`) ?? checkpoint.cpuid.get(`${leaf}.0`);
+          const { cpuid } = checkpoint;
+          const highest = cpuid.get(`${leaf >= 0x8000_0000 ? 0x8000_0000 : 0}.0`)?.eax ?? 0;
+          const hypervisor = leaf >= 0x4000_0000 && leaf < 0x8000_0000;
+          const effective = leaf > highest && !hypervisor ? (cpuid.get('0.0')?.eax ?? 0) : leaf;
+          // a leaf without subleaves ignores their number; others have nothing beyond their last
+          const asked = cpuid.has(`${effective}.1`) ? subleaf : 0;
+          const found = cpuid.get(`${effective}.${asked}`);
           if (found === undefined) return { eax: 0, ebx: 0, ecx: 0, edx: 0 };
           if (leaf !== 1) return found;
           const osxsave = cr4 & CR4_OSXSAVE ? OSXSAVE : 0;
@@ -180,22 +186,25 @@ export class QemuFollower {
         this.blocks++;
         return this.#advance(event.registers, 'block');
       case 'interruption': {
+        // a fault on the way to the handler: our processor has gone all that way
+        if (this.#inHandler) return undefined;
         // a page fault's dump has the new CR2 already
         if (event.vector === VECTOR.pf) this.#cpu.state.set64(STATE.cr2, event.registers.get('cr2'));
-        const difference = this.#inHandler ? undefined : this.#advance(event.registers, 'interruption');
-        this.#inHandler = false;
+        const before = this.#exceptions;
+        const difference = this.#advance(event.registers, 'interruption');
         if (difference) return difference;
         this.interruptions++;
         if (!event.software && (event.vector >= 32 || event.vector === 2)) return this.#interrupt(event.vector);
+        // a fault of fetching, which our processor meets at the end of the instruction before
+        const early = this.#exceptions !== before;
         // delivered, and the first instruction of the handler executed with it
-        const before = this.#exceptions;
-        this.#step();
+        if (!early) this.#step();
         if (!event.software && this.#exceptions === before) {
           return this.#different(`QEMU raises exception ${event.vector} at ${text(event.registers.ip)}, we do not`);
         }
         const cr2 = this.#cpu.state.get64(STATE.cr2);
         if (cr2 !== event.registers.get('cr2')) return this.#different(`the page fault's address is ${text(cr2)} here`);
-        this.#inHandler = true;
+        this.#inHandler = !early;
         return undefined;
       }
     }
@@ -216,9 +225,15 @@ export class QemuFollower {
   }
 
   /** Steps until our registers are those of the dump. */
-  #advance(wanted: QemuRegisters, what: string): FollowDifference | undefined {
+  #advance(wanted: QemuRegisters, what: QemuEvent['kind']): FollowDifference | undefined {
     let first: { readonly differences: string[]; readonly trail: readonly bigint[] } | undefined;
+    const before = this.#exceptions;
     for (let steps = 0; steps <= BLOCK_LIMIT; steps++) {
+      if (this.#exceptions !== before) {
+        if (what === 'interruption') return undefined;
+        this.#problem ??= 'we raise an exception at the last instruction, QEMU does not';
+        break;
+      }
       if (this.#endOfRepetition(wanted)) return undefined;
       if (this.#offset() === wanted.ip && this.#reads.length === 0) {
         if (this.#tscRead) this.#takeTsc(wanted);
