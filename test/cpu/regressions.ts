@@ -225,4 +225,12 @@ export const REGRESSIONS: readonly Regression[] = [
     gpr: { r14: 0xffff_7fff_ffff_ff10n },
     expect: { fault: '#GP error 0x0' },
   },
+  {
+    name: 'and so is a vector that is stored',
+    code: 'c5fc1103',
+    gpr: { rbx: 0x2000_0010n },
+    rflags: 0x4_0002,
+    memory: { 536870912: '00'.repeat(64) },
+    expect: {},
+  },
 ];

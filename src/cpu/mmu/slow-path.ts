@@ -370,8 +370,7 @@ const loadVectorSlow: HelperDefinition = {
     const half = (at: I64, cell: number): void =>
       f.store64(ZERO, f.call('i64', h('loadSlow'), [at, i32.or(i32.const(8), i32.and(flags, i32.const(-256)))]), cell);
     checkEnd(f, h, linear, flags);
-    // to 16 bytes, also of 32 (reference CPU; the SDM leaves it open)
-    checkAlignment(f, h, linear, i32.or(i32.const(16), i32.and(flags, i32.const(-256))));
+    checkAlignment(f, h, linear, flags);
     half(linear, STATE.vectorScratch);
     f.if(i32.load(ZERO, STATE.fault), () => f.return());
     half(i64.add(linear, i64.const(8)), STATE.vectorScratch + 8);
