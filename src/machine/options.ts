@@ -25,7 +25,7 @@ export interface NetworkCard {
   readonly api?: NetApi;
   /** Announced MTU; default 1500. */
   readonly mtu?: number;
-  readonly transport?: Transport;
+  readonly transport?: Transport | undefined;
 }
 
 /** A disk. */

@@ -1,7 +1,7 @@
 import { type NetApi, noApi, UserNetApi } from './api.ts';
 import type { NetBackend } from './backend.ts';
 import { joinHub } from './hub.ts';
-import { type NetOptions, parseNet } from './options.ts';
+import { type CardOptions, type CardTransport, type NetOptions, parseNet } from './options.ts';
 import { openStream } from './stream.ts';
 import type { HostNetwork } from './user/host-network.ts';
 import { HostSockets, parseResolvers } from './user/host-sockets.ts';
@@ -14,6 +14,7 @@ export interface Net {
   readonly backend: NetBackend | undefined;
   /** The card's MAC address, where the options say. */
   readonly mac: Uint8Array | undefined;
+  readonly transport: CardTransport | undefined;
   readonly api: NetApi;
 }
 
@@ -44,15 +45,22 @@ export async function createNet(options: NetOptions | string, host: NetHost = {}
   const parsed = typeof options === 'string' ? parseNet(options) : options;
   switch (parsed.kind) {
     case 'none':
-      return { backend: undefined, mac: undefined, api: noApi };
+      return { backend: undefined, mac: undefined, transport: undefined, api: noApi };
     case 'stream':
-      return { backend: await openStream(parsed), mac: parsed.mac, api: noApi };
+      return card(parsed, await openStream(parsed), noApi);
     case 'hub':
-      return { backend: joinHub(parsed.id), mac: parsed.mac, api: noApi };
+      return card(parsed, joinHub(parsed.id), noApi);
     case 'user':
       return await createUserNet(parsed, host);
   }
 }
+
+const card = ({ mac, transport }: CardOptions, backend: NetBackend, api: NetApi): Net => ({
+  backend,
+  mac,
+  transport,
+  api,
+});
 
 async function createUserNet(parsed: NetOptions & { kind: 'user' }, host: NetHost): Promise<Net> {
   const net = new UserNet({
@@ -69,5 +77,5 @@ async function createUserNet(parsed: NetOptions & { kind: 'user' }, host: NetHos
     await net.close();
     throw error;
   }
-  return { backend: net, mac: parsed.mac, api };
+  return card(parsed, net, api);
 }

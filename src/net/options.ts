@@ -19,16 +19,25 @@ export type StreamAddress =
   | { readonly type: 'inet'; readonly host: string; readonly port: number }
   | { readonly type: 'unix'; readonly path: string };
 
+const TRANSPORTS = ['transitional', 'legacy', 'modern', 'mmio'] as const;
+/** How the card is plugged in: on PCI, for drivers of either kind, legacy or modern ones only, or as a virtio-mmio window. */
+export type CardTransport = (typeof TRANSPORTS)[number];
+
+/** What an option says of the card, whatever its network. */
+export interface CardOptions {
+  readonly mac?: Uint8Array;
+  readonly transport?: CardTransport;
+}
+
 export type NetOptions =
   | { readonly kind: 'none' }
-  | {
+  | (CardOptions & {
       readonly kind: 'user';
-      readonly mac?: Uint8Array;
       readonly config: UserNetConfig;
       readonly forwards: readonly ForwardRule[];
-    }
-  | { readonly kind: 'stream'; readonly mac?: Uint8Array; readonly server: boolean; readonly address: StreamAddress }
-  | { readonly kind: 'hub'; readonly mac?: Uint8Array; readonly id: string };
+    })
+  | (CardOptions & { readonly kind: 'stream'; readonly server: boolean; readonly address: StreamAddress })
+  | (CardOptions & { readonly kind: 'hub'; readonly id: string });
 
 const KINDS = ['none', 'user', 'stream', 'hub'];
 
@@ -37,8 +46,9 @@ export function parseNet(text: string): NetOptions {
   const [kind = '', ...items] = splitOptions(text);
   const options = new Items(kind, items);
   const mac = options.take('mac', parseMacOption);
+  const transport = options.take('transport', parseTransport);
   options.take('id', (value) => value);
-  const card = mac === undefined ? {} : { mac };
+  const card: CardOptions = { ...(mac && { mac }), ...(transport && { transport }) };
   switch (kind) {
     case 'none':
       options.end();
@@ -105,6 +115,12 @@ function parseMacOption(value: string): Uint8Array {
   if (mac === undefined) throw new NetError(`net: mac=${value} is not of the form 52:54:00:12:34:56`);
   if ((mac[0]! & 1) !== 0) throw new NetError(`net: mac=${value} is a multicast address; make its first byte even`);
   return mac;
+}
+
+function parseTransport(value: string): CardTransport {
+  const transport = TRANSPORTS.find((name) => name === value);
+  if (transport === undefined) throw new NetError(`net: transport=${value} is none of ${TRANSPORTS.join(', ')}`);
+  return transport;
 }
 
 function parseAddress(value: string, key: string): number {

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { createServer as createHttpServer } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { bootGuest, expectSerial, type GuestOptions, guestShell } from '../../src/testing.ts';
 import { cmdline, ECHO_KERNEL, ENGINE, INITRD } from './support.ts';
 
@@ -102,6 +102,15 @@ describe('the echo server inside UKL', () => {
     stream.end(burst);
     expect((await all(stream)).equals(burst)).toBe(true);
   });
+});
+
+test.each(['legacy', 'modern'])('a %s card', async (transport) => {
+  const machine = await bootGuest(guest('ukl', `user,transport=${transport}`), { onTestFinished });
+  await expectSerial(machine, /UKL-EMU: ready/, READY_MS);
+  const stream = machine.net.connect(5555);
+  const data = randomBytes(100_000);
+  stream.end(data);
+  expect((await all(stream)).equals(data)).toBe(true);
 });
 
 describe('an ordinary userland', () => {

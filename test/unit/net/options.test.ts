@@ -46,6 +46,7 @@ describe('user', () => {
 test('stream, hub and none', () => {
   expect(parseNet('none')).toEqual({ kind: 'none' });
   expect(parseNet('hub,hubid=a')).toEqual({ kind: 'hub', id: 'a' });
+  expect(parseNet('hub,transport=mmio')).toEqual({ kind: 'hub', id: '0', transport: 'mmio' });
   expect(parseNet('stream,addr.type=unix,addr.path=/tmp/a,,b,server=on')).toEqual({
     kind: 'stream',
     server: true,
@@ -62,6 +63,7 @@ test.each([
   ['tap', 'no backend "tap"'],
   ['', 'no backend ""'],
   ['user,color=red', 'no option "color"'],
+  ['user,transport=isa', 'transport=isa is none of transitional, legacy, modern, mmio'],
   ['user,net', 'not of the form key=value'],
   ['user,restrict=maybe', 'neither on nor off'],
   ['user,net=10.0.2.1/24', 'not the address of a subnet'],
