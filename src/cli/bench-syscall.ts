@@ -44,7 +44,7 @@ export const BENCH_SYSCALL_OPTIONS = {
   'warm-up': {
     type: 'string',
     requiresArg: true,
-    default: '200',
+    default: '300',
     describe: "milliseconds that each operation is repeated before it is measured on the host's clock",
   },
   runs: { type: 'string', requiresArg: true, default: '1', describe: "runs on the host's clock" },
