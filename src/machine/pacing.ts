@@ -24,8 +24,13 @@ export interface Pacing {
   resume(): void;
 }
 
-/** Alarms and output are looked at this often while the guest computes, so that a timer is at most this late. */
+/**
+ * Alarms and output are looked at this often while the guest computes, so that a timer is at most this late; far from the next
+ * alarm less often, so that it would not be missed even if the guest ran so many times slower than it did.
+ */
 const CHUNK_NS = 30_000;
+const LONGEST_CHUNK_NS = 250_000;
+const SLOWDOWN = 8;
 /** Guest instructions per nanosecond assumed before anything has been measured, and the bounds of what is believed. */
 const FIRST_SPEED = 0.02;
 const SLOWEST = 0.005;
@@ -58,7 +63,8 @@ export class HostPacing implements Pacing {
 
   budget(): number {
     this.#startedAt = this.#host.monotonicNs();
-    const duration = Math.min(CHUNK_NS, this.clock.next - this.clock.now());
+    const untilAlarm = this.clock.next - this.clock.now();
+    const duration = Math.min(untilAlarm, Math.max(CHUNK_NS, Math.min(LONGEST_CHUNK_NS, untilAlarm / SLOWDOWN)));
     this.#endsAt = this.#startedAt + duration;
     return Math.max(1, Math.ceil(duration * this.#carefulSpeed));
   }

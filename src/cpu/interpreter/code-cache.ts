@@ -303,8 +303,9 @@ export class CodeCache {
     }
     if (!page) {
       const { memory, codePages } = this.#host;
-      const table = this.#freeTables.pop() ?? memory.allocate(CODE_PAGE.size);
-      memory.u8.fill(0, table, table + CODE_PAGE.size);
+      const used = this.#freeTables.pop();
+      const table = used ?? memory.allocate(CODE_PAGE.size);
+      if (used !== undefined) memory.u8.fill(0, table, table + CODE_PAGE.size);
       memory.set32(table + CODE_PAGE.open, NO_OFFSET);
       memory.set32(table + CODE_PAGE.mode, codeMode);
       page = { table, chunks: [], crossings: new Map() };
@@ -321,12 +322,22 @@ export class CodeCache {
     // what is open at `next` may have to be passed over
     const left = memory.get32(table + CODE_PAGE.end) - memory.get32(table + CODE_PAGE.next) - RECORD.size;
     if (left >= bytes) return;
-    const chunk = this.#freeChunks.pop() ?? memory.allocate(CHUNK, CHUNK);
+    const chunk = this.#takeChunk(page, ramPage);
+    let end = chunk + CHUNK;
+    // where there is more than a little code, so that decodeRun need not ask as often: as much again, if it lies behind
+    for (let more = page.chunks.length - 1; more > 0 && memory.used === end && this.#freeChunks.length === 0; more--) {
+      this.#takeChunk(page, ramPage);
+      end += CHUNK;
+    }
+    memory.set32(table + CODE_PAGE.next, chunk);
+    memory.set32(table + CODE_PAGE.end, end);
+    memory.set32(table + CODE_PAGE.open, NO_OFFSET);
+  }
+  #takeChunk(page: CodePage, ramPage: number): number {
+    const chunk = this.#freeChunks.pop() ?? this.#host.memory.allocate(CHUNK, CHUNK);
     page.chunks.push(chunk);
     this.#chunkOwners.set(chunk, ramPage);
-    memory.set32(table + CODE_PAGE.next, chunk);
-    memory.set32(table + CODE_PAGE.end, chunk + CHUNK);
-    memory.set32(table + CODE_PAGE.open, NO_OFFSET);
+    return chunk;
   }
   /** Space for `count` records, the first of which is at `offset`: right after a run that ends there. */
   #take(page: CodePage, offset: number, count: number): number {

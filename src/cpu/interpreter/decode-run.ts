@@ -118,6 +118,7 @@ const decodeRun: HelperDefinition = {
     f.if(i32.ltS(i32.sub(end, record.get), i32.const(ROOM.toBegin)), () => f.return(i32.const(0)));
     f.if(i32.load(page, CODE_PAGE.mode), () => f.return(i32.const(0)));
     const first = f.let(record.get);
+    const lastLook = f.let(i32.sub(i32.wrap(i64.load(ZERO, STATE.ramSize)), i32.const(LOOK_AHEAD)));
     const finish = (next: I32, openAt: I32): void => {
       f.store32(page, next, CODE_PAGE.next);
       f.store32(page, openAt, CODE_PAGE.open);
@@ -130,7 +131,9 @@ const decodeRun: HelperDefinition = {
 
     f.block((stop) => {
       f.loop((next) => {
-        f.brIf(stop, i32.gtS(at.get, i32.const(PAGE - LOOK_AHEAD)));
+        // bytes behind the page may be read, not believed; behind the RAM there are none
+        f.brIf(stop, i32.gtU(i32.add(ram, at.get), lastLook));
+        f.brIf(stop, i32.geS(at.get, i32.const(PAGE)));
         f.if(i32.ne(record.get, first), () => {
           const known = f.let(i32.load(mapEntry(), CODE_PAGE.map));
           f.if(known, () => {
@@ -318,7 +321,8 @@ const decodeRun: HelperDefinition = {
         position.set(i32.add(position.get, size));
       });
       const length = f.let(i32.sub(position.get, at.get));
-      f.if(i32.gtS(length, i32.const(MAX_LENGTH)), () => f.br(stop));
+      f.brIf(stop, i32.gtS(length, i32.const(MAX_LENGTH)));
+      f.brIf(stop, i32.gtS(i32.add(at.get, length), i32.const(PAGE)));
       const following = f.let(i64.extendU(i32.add(at.get, length)));
       f.if(has(flags, SHAPE_FLAG.relative), () => f.set(immediate, i64.add(f.get('i64', immediate), following)));
 

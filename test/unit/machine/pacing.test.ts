@@ -29,21 +29,41 @@ describe('host time', () => {
     return longest;
   }
 
-  test('alarms and output are looked at every 30 us once the speed is known', () => {
+  test('the clock is looked at every 30 us near an alarm, every 250 us far from one', () => {
     const host = fakeHost();
     const pacing = new HostPacing(host);
     pacing.resume();
     longestChunk(pacing, host, 1e6, () => 0.5);
-    expect(longestChunk(pacing, host, 1e7, () => 0.5)).toBeLessThan(31_000);
+    expect(longestChunk(pacing, host, 1e7, () => 0.5)).toBeLessThan(251_000);
+    const alarm = pacing.clock.alarm('test', () => {});
+    alarm.set(pacing.clock.now() + 1_240_000);
+    expect(longestChunk(pacing, host, 1e6, () => 0.5)).toBeGreaterThan(100_000);
+    alarm.set(pacing.clock.now() + 240_000);
+    expect(longestChunk(pacing, host, 200_000, () => 0.5)).toBeLessThan(31_000);
   });
 
-  test('a guest that becomes three times slower still is looked at within 100 us', () => {
+  test('a guest that becomes three times slower meets its alarms within 100 us, far or near', () => {
     const host = fakeHost();
     const pacing = new HostPacing(host);
     pacing.resume();
     longestChunk(pacing, host, 1e6, () => 0.9);
     const phases = (at: number): number => (Math.floor(at / 1e6) % 2 === 0 ? 0.9 : 0.3);
-    expect(longestChunk(pacing, host, 1e8, phases)).toBeLessThan(100_000);
+    let due = 0;
+    let latest = 0;
+    const alarm = pacing.clock.alarm('test', () => {
+      latest = Math.max(latest, pacing.clock.now() - due);
+      due = 0;
+    });
+    for (let round = 0; round < 2000; round++) {
+      due = pacing.clock.now() + 10_000 + ((round * 7919) % 1_500_000);
+      alarm.set(due);
+      while (due !== 0) {
+        longestChunk(pacing, host, 1, phases);
+        pacing.clock.fire();
+      }
+    }
+    expect(latest).toBeGreaterThan(0);
+    expect(latest).toBeLessThan(100_000);
   });
 
   test('an alarm in the middle of a chunk shortens it', () => {
@@ -72,6 +92,7 @@ describe('host time', () => {
     const pacing = new HostPacing(host);
     pacing.resume();
     longestChunk(pacing, host, 1e6, () => 0.2);
+    const alarm = pacing.clock.alarm('test', () => {});
     for (let round = 0; round < 50; round++) {
       // 200 us of REP at 20 rounds a nanosecond, then plain instructions in the same chunk
       const end = host.ns + 200_000;
@@ -81,8 +102,10 @@ describe('host time', () => {
         host.ns += budget / 20;
         pacing.ran(budget, budget - 1);
       }
+      alarm.set(pacing.clock.now() + 200_000);
       budget = pacing.budget();
       expect(budget / 0.2).toBeLessThan(100_000);
+      alarm.cancel();
       longestChunk(pacing, host, 100_000, () => 0.2);
     }
   });
@@ -91,12 +114,14 @@ describe('host time', () => {
     const host = fakeHost();
     const pacing = new HostPacing(host);
     pacing.resume();
+    const alarm = pacing.clock.alarm('test', () => {});
+    alarm.set(pacing.clock.now() + 200_000);
     pacing.budget();
     host.ns += 29_000;
     expect(pacing.isOverdue()).toBe(false);
     host.ns += 2_000;
     expect(pacing.isOverdue()).toBe(true);
-    pacing.clock.alarm('test', () => {}).set(pacing.clock.now() + 5_000);
+    alarm.set(pacing.clock.now() + 5_000);
     pacing.budget();
     host.ns += 6_000;
     expect(pacing.isOverdue()).toBe(true);
