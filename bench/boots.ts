@@ -46,7 +46,7 @@ async function bootRow(context: Context, guest: BootGuest): Promise<BootRow> {
       return { wallSeconds: wallMs / 1000, cpuSeconds, peakBytes };
     },
   });
-  const runs = guest.slow ? Math.min(3, context.runs) : context.runs;
+  const runs = guest.slow ? Math.max(1, Math.floor(context.runs / 3)) : context.runs;
   const subjects = [subject('ukl-emu', emulator(guest)), ...(context.qemu ? [subject('qemu', qemu(guest))] : [])];
   const samples = await interleaved(runs, subjects, (text) => context.progress(`${guest.title}, ${text}`));
   const medians = (figure: (sample: BootSample) => number): Record<string, number> =>

@@ -31,8 +31,8 @@ const TITLES: Readonly<Record<string, string>> = { 'ukl-emu': 'ukl-emu', qemu: '
 const megabytes = (bytes: number | undefined): string => (bytes === undefined ? '' : (bytes / 1e6).toFixed(0));
 const times = (ratio: number | undefined): string => (ratio === undefined ? '' : `${short(ratio)}x`);
 /** Which is faster, in words: nobody should have to know which way round a ratio is. */
-const verdict = (ratio: number | undefined): string =>
-  ratio === undefined ? '' : ratio > 1.05 ? 'slower' : ratio < 0.95 ? 'faster' : 'alike';
+const verdict = (ratio: number | undefined, [more, less] = ['slower', 'faster']): string =>
+  ratio === undefined ? '' : ratio > 1.05 ? more! : ratio < 0.95 ? less! : 'alike';
 
 /** One line that says where figures come from. */
 export function provenance({ command, environment, runs, quick }: Stored<unknown>): string {
@@ -100,14 +100,23 @@ export function rateTable({ engines, rows }: ComputeResult): string {
 export function bootTable({ engines, rows, skipped }: BootResult): string {
   const qemu = engines.includes('qemu');
   const body = rows.flatMap(({ title, wallSeconds, cpuSeconds, peakBytes, runs }) => {
-    const figures = (what: string, values: Readonly<Record<string, number>>, show: (value: number) => Cell): Cell[] => {
+    const figures = (
+      what: string,
+      values: Readonly<Record<string, number>>,
+      show: (value: number) => Cell,
+      words?: [string, string],
+    ): Cell[] => {
       const ratio = qemu ? values['ukl-emu']! / values['qemu']! : undefined;
-      return [what, ...engines.map((name) => show(values[name]!)), ...(qemu ? [times(ratio), verdict(ratio)] : [])];
+      return [
+        what,
+        ...engines.map((name) => show(values[name]!)),
+        ...(qemu ? [times(ratio), verdict(ratio, words)] : []),
+      ];
     };
     return [
-      [`${title} (${runs} runs)`, ...figures('wall s', wallSeconds, (v) => v)],
+      [`${title} (${runs} ${runs === 1 ? 'run' : 'runs'})`, ...figures('wall s', wallSeconds, (v) => v)],
       ['', ...figures('CPU s', cpuSeconds, (v) => v)],
-      ['', ...figures('peak memory, MB', peakBytes, megabytes)],
+      ['', ...figures('peak memory, MB', peakBytes, megabytes, ['more', 'less'])],
     ];
   });
   const header = ['boot', '', ...engines.map((name) => TITLES[name] ?? name), ...(qemu ? ['ukl-emu / QEMU', ''] : [])];
