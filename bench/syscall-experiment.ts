@@ -19,6 +19,8 @@ export interface SyscallResult {
 
 /** The paper's five, and a page fault and a fork beside them. */
 const OPERATIONS = ['getppid', 'read-1', 'write-1', 'send-tcp-1', 'recv-tcp-1', 'page-fault-heap', 'fork-wait'];
+/** Guest milliseconds that each operation is repeated before it is measured: translators have settled. */
+const WARM_UP_MS = 300;
 const WORDS = 'console=ttyS0 net.ifnames=0 biosdevname=0 nowatchdog clearcpuid=smap,smep mitigations=off';
 
 /** System calls by instruction, by call and by function, on the guest's own clock: `ukl-emu bench syscall` has more of it. */
@@ -26,7 +28,7 @@ export async function syscalls(context: Context): Promise<SyscallResult> {
   const guest = (app: string) => ({
     kernel: join(PREBUILT, 'ukl-bench.bzImage'),
     initrd: INITRD_XZ,
-    append: `${WORDS} app=${app}`,
+    append: `${WORDS} app=${app} arg=${WARM_UP_MS}`,
     memoryMegabytes: 256,
   });
   const once = async (start: (app: string) => Command): Promise<Map<string, number>> => {
