@@ -6,6 +6,7 @@ const CR0_ET = 0x10;
 const CR0_NE = 0x20;
 const CR0_PG = 0x8000_0000;
 const CR4_PAE = 0x20;
+const CR4_LA57 = 0x1000;
 /** EFER: long mode enable and active. */
 const EFER_LME = 0x100;
 const EFER_LMA = 0x400;
@@ -46,8 +47,9 @@ export interface EntryState {
 /** Where the structures an entry refers to have been put. */
 export interface EntryTables {
   readonly gdt: DescriptorTableState;
-  /** The PML4, for entries with paging. */
-  readonly pml4: number;
+  /** The highest page table, for entries with paging, and the levels. */
+  readonly pageTable: number;
+  readonly levels: 4 | 5;
 }
 
 /** Selectors of boot.rst: __BOOT_CS 0x10, __BOOT_DS 0x18. */
@@ -73,8 +75,8 @@ export function linux64Entry(rip: number, bootParams: number, tables: EntryTable
     rip,
     gpr: { rsi: bootParams },
     cr0: (CR0_PG | CR0_NE | CR0_ET | CR0_PE) >>> 0,
-    cr3: tables.pml4,
-    cr4: CR4_PAE,
+    cr3: tables.pageTable,
+    cr4: CR4_PAE | (tables.levels === 5 ? CR4_LA57 : 0),
     efer: EFER_LME | EFER_LMA,
     gdtr: tables.gdt,
     idtr: EMPTY_IDT,

@@ -34,6 +34,8 @@ export interface BootOptions {
   /** Further Multiboot or PVH modules; the name is passed as their command line. */
   readonly modules?: readonly NamedBytes[];
   readonly acpi: AcpiOptions;
+  /** The processor has 5-level paging. */
+  readonly la57?: boolean;
 }
 
 export interface PlacedKernel {
@@ -57,6 +59,8 @@ const BDA_SIZE = 0x100;
 const OLD_INITRD_ADDR_MAX = 0x37ff_ffff;
 /** Linux's COMMAND_LINE_SIZE on x86, NUL not counted, for kernels that do not say. */
 const LINUX_CMDLINE_SIZE = 2047;
+/** boot.rst: xloadflags bit 6, the kernel is built for 5-level paging. */
+const XLF_5LEVEL_ENABLED = 0x40;
 /** The BIOS area, scanned by guests that ignore the EBDA. */
 const BIOS_AREA_RSDP = 0xf_0000;
 
@@ -202,11 +206,23 @@ class Placement {
   #finish(makeState: (tables: EntryTables) => EntryState): EntryState {
     const gdt = this.#allocateLow('GDT', GDT_SIZE, 16);
     const paging = this.#kernel.protocol === 'linux64';
-    const pml4 = paging ? this.#allocateLow('page tables', pageTablesSize(this.#memory), PAGE) : 0;
-    const state = makeState({ gdt: gdtRegister(gdt), pml4 });
+    const levels = this.#fiveLevels() ? 5 : 4;
+    const pageTable = paging ? this.#allocateLow('page tables', pageTablesSize(this.#memory, levels), PAGE) : 0;
+    const state = makeState({ gdt: gdtRegister(gdt), pageTable, levels });
     writeGdt(this.#memory, gdt, state.segments);
-    if (paging) writePageTables(this.#memory, pml4);
+    if (paging) writePageTables(this.#memory, pageTable, levels);
     return state;
+  }
+
+  /**
+   * A kernel that we have unpacked gets the paging that its own decompressor would have switched to (arch/x86/boot/compressed/
+   * pgtable_64.c): five levels if it was built for them, the processor has them and the command line does not refuse them.
+   */
+  #fiveLevels(): boolean {
+    const { setup, unpacked } = this.#kernel;
+    const built = ((setup?.header.xloadflags ?? 0) & XLF_5LEVEL_ENABLED) !== 0;
+    const refused = this.#options.cmdline.split(/\s+/).includes('no5lvl');
+    return unpacked !== undefined && built && this.#options.la57 === true && !refused;
   }
 
   #placeModules(): PlacedModule[] {

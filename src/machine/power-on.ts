@@ -38,6 +38,8 @@ export interface BoardEvents {
 
 export interface PoweredBoard {
   readonly board: Board;
+  /** Of its processor. */
+  readonly features: ReadonlySet<string>;
   readonly pacing: Pacing;
 }
 
@@ -75,16 +77,18 @@ export function powerOn(blueprint: Blueprint, events: BoardEvents): PoweredBoard
     ...(options.compile && { compile: options.compile }),
   });
   built.board = board;
-  return { board, pacing };
+  return { board, features: checked.features, pacing };
 }
 
 /** Puts the kernel where the first instruction can be executed. Throws LoadError when it does not fit. */
-export function installKernel({ board }: PoweredBoard, { kernel, initrd, modules }: BootFiles, cmdline: string): void {
+export function installKernel(powered: PoweredBoard, { kernel, initrd, modules }: BootFiles, cmdline: string): void {
+  const { board, features } = powered;
   const { entry } = placeKernel(kernel, board.memory, {
     cmdline,
     ...(initrd && { initrd }),
     modules,
     acpi: { cpus: 1, hpet: true },
+    la57: features.has('la57'),
   });
   board.enter(entry);
 }

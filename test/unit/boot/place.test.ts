@@ -95,6 +95,27 @@ describe('Linux, 64-bit entry', () => {
     });
   });
 
+  it('has five levels of paging as the kernel’s own decompressor would, and only then', async () => {
+    const levelsOf = async (fields: BzImageFields, options: Partial<BootOptions>, unpack: UnpackSide = 'host') => {
+      const memory = GuestMemory.allocate(64 * MIB);
+      const placed = await boot(bzImage(fields), memory, options, unpack);
+      checkRegions(placed, memory);
+      const { cr3, cr4 } = placed.entry;
+      // the tables lead to the identity map, whatever their number
+      const levels = cr4 & 0x1000 ? 5 : 4;
+      let table = BigInt(cr3);
+      for (let level: number = levels; level > 2; level--) table = memory.read64(Number(table)) & ~0xfffn;
+      expect(memory.read64(Number(table) + 8)).toBe(0x20_0083n);
+      return levels;
+    };
+    const built = { xloadflags: 0x61 };
+    expect(await levelsOf(built, { la57: true })).toBe(5);
+    expect(await levelsOf(built, {})).toBe(4);
+    expect(await levelsOf({ xloadflags: 0x21 }, { la57: true })).toBe(4);
+    expect(await levelsOf(built, { la57: true, cmdline: 'quiet no5lvl' })).toBe(4);
+    expect(await levelsOf(built, { la57: true }, 'guest')).toBe(4);
+  });
+
   it('L15 copies the setup header to its own end and no further', async () => {
     const memory = GuestMemory.allocate(64 * MIB);
     const image = bzImage({ headerLength: 0x5e, cmdlineSize: 100, initSize: 0x55_0000 });
