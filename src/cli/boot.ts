@@ -1,4 +1,5 @@
 import { type FileHandle, open } from 'node:fs/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { NamedBytes } from '../loader/load.ts';
 import { describeExit } from '../machine/exit.ts';
 import { Machine } from '../machine/machine.ts';
@@ -17,6 +18,8 @@ import { statsText } from './stats-text.ts';
 
 /** Exit code after the reader of standard output has gone: 128 + SIGPIPE, as a shell shows it. */
 const OUTPUT_CLOSED = 141;
+/** After the user or --timeout has ended the run, a reader of the console that has stopped reading is waited for no longer than this. */
+const PATIENCE_MS = 1000;
 
 /** `ukl-emu boot`: runs the guest, with `observer` looking on; returns the program's exit code. Rejects with errors of usage and input. */
 export async function boot(request: BootRequest, observer?: Observer): Promise<number> {
@@ -29,7 +32,7 @@ export async function boot(request: BootRequest, observer?: Observer): Promise<n
     void machine?.stop();
   };
   const signals = catchSignals((code) => {
-    if (machine === undefined) process.exit(code);
+    if (machine === undefined || machine.exit !== undefined) process.exit(code);
     end(code);
   });
   const cleanUp: (() => Promise<void>)[] = [];
@@ -46,9 +49,14 @@ export async function boot(request: BootRequest, observer?: Observer): Promise<n
     const serial = await openSerial(request.serial, {
       quit: () => end(EXIT_CODE.ok),
       outputClosed: () => end(OUTPUT_CLOSED),
+      hold: () => machine?.pause(),
+      release: () => machine?.resume(),
       note,
     });
-    cleanUp.push(() => serial.close());
+    let closing: Promise<void> | undefined;
+    const closeSerial = (isInHurry = false): Promise<void> =>
+      (closing ??= isInHurry ? Promise.race([serial.close(), delay(PATIENCE_MS)]) : serial.close());
+    cleanUp.push(() => closeSerial());
     const net = await openNetwork(request.net, request.pcap, note);
     const progress = progressReporter(note);
     machine = await Machine.create({
@@ -66,7 +74,7 @@ export async function boot(request: BootRequest, observer?: Observer): Promise<n
     });
     serial.connect(machine.serial);
     const exit = await machine.run();
-    await serial.close();
+    await closeSerial(ended !== undefined || exit.kind === 'timeout');
     if (stats) await stats.writeFile(`${JSON.stringify(machine.stats(), undefined, 2)}\n`);
     else if (request.stats === true) process.stderr.write(statsText(machine.stats()));
     const code = ended ?? exitCode(exit, request.exitOn !== undefined);

@@ -3,6 +3,7 @@ import { createWriteStream } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
 import type { SerialPort } from '../machine/serial-port.ts';
 import { UsageError } from './errors.ts';
+import { type FlowControl, flowControlled } from './output.ts';
 import { connectStdio, type StdioActions } from './stdio.ts';
 
 /** Where the guest's serial console goes. */
@@ -44,13 +45,13 @@ export async function openSerial(spec: SerialSpec, actions: StdioActions): Promi
     case 'null':
       return { connect: () => {}, close: async () => {} };
     case 'file':
-      return openFile(spec.path);
+      return openFile(spec.path, actions);
     case 'tcp':
-      return listen(spec.host, spec.port, actions.note);
+      return listen(spec.host, spec.port, actions);
   }
 }
 
-async function openFile(path: string): Promise<SerialBackend> {
+async function openFile(path: string, flow: FlowControl): Promise<SerialBackend> {
   const stream = createWriteStream(path);
   try {
     await once(stream, 'open');
@@ -70,15 +71,16 @@ async function openFile(path: string): Promise<SerialBackend> {
   };
   let closing: Promise<void> | undefined;
   return {
-    connect: (port) => void port.onData((bytes) => stream.write(bytes)),
+    connect: (port) => void port.onData(flowControlled(stream, flow)),
     close: () => (closing ??= finish()),
   };
 }
 
-async function listen(host: string, portNumber: number, note: (line: string) => void): Promise<SerialBackend> {
+async function listen(host: string, portNumber: number, actions: StdioActions): Promise<SerialBackend> {
   const backlog: Uint8Array[] = [];
   let backlogSize = 0;
   let client: Socket | undefined;
+  let send: (bytes: Uint8Array) => void = () => {};
   let machine: SerialPort | undefined;
   const server = createServer({ noDelay: true }, (socket) => {
     socket.on('error', () => socket.destroy());
@@ -87,10 +89,11 @@ async function listen(host: string, portNumber: number, note: (line: string) => 
       return;
     }
     client = socket;
+    send = flowControlled(socket, actions);
     socket.on('close', () => {
       client = undefined;
     });
-    for (const bytes of backlog.splice(0)) socket.write(bytes);
+    for (const bytes of backlog.splice(0)) send(bytes);
     backlogSize = 0;
     socket.on('data', (bytes) => {
       socket.pause();
@@ -106,14 +109,14 @@ async function listen(host: string, portNumber: number, note: (line: string) => 
   }
   const address = server.address();
   if (address !== null && typeof address === 'object') {
-    note(`serial console listens on ${address.address} port ${address.port}`);
+    actions.note(`serial console listens on ${address.address} port ${address.port}`);
   }
   return {
     connect(port) {
       machine = port;
       port.onData((bytes) => {
         if (client !== undefined) {
-          client.write(bytes);
+          send(bytes);
           return;
         }
         backlog.push(bytes);

@@ -2,10 +2,11 @@ import { once } from 'node:events';
 import type { ReadStream, WriteStream } from 'node:tty';
 import type { SerialPort } from '../machine/serial-port.ts';
 import { EscapeFilter } from './escape.ts';
+import { type FlowControl, flowControlled } from './output.ts';
 import type { SerialBackend } from './serial.ts';
 
 /** What the person at the console can ask of the program. */
-export interface StdioActions {
+export interface StdioActions extends FlowControl {
   /** Ctrl-A x. */
   quit(): void;
   /** The reader of standard output has gone. */
@@ -36,7 +37,7 @@ export function connectStdio(
   return {
     connect(port: SerialPort) {
       output.on('error', () => actions.outputClosed());
-      const unsubscribe = port.onData((bytes) => output.write(bytes));
+      const unsubscribe = port.onData(flowControlled(output, actions));
       const onData = (bytes: Buffer): void => {
         const forGuest = escapes
           ? escapes.filter(bytes, (command) => {

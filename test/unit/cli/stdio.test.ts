@@ -22,6 +22,8 @@ function open(isTTY: boolean) {
   const backend = connectStdio(input as unknown as NodeJS.ReadStream, output as unknown as NodeJS.WriteStream, {
     quit: () => calls.push('quit'),
     outputClosed: () => calls.push('closed'),
+    hold: () => calls.push('hold'),
+    release: () => calls.push('release'),
     note: () => {},
   });
   const port = new SerialConsole();
