@@ -42,7 +42,16 @@ describe('help', () => {
   const blocks = [...documented.matchAll(/```text\n\$ ukl-emu ?(.*?) ?--help\n([\s\S]*?)\n```/g)];
 
   test('every command is documented', () => {
-    expect(blocks.map(([, command]) => command)).toEqual(['', 'boot', 'inspect', 'cpu', 'cpu show']);
+    expect(blocks.map(([, command]) => command)).toEqual([
+      '',
+      'boot',
+      'inspect',
+      'cpu',
+      'cpu show',
+      'profile',
+      'bench',
+      'bench syscall',
+    ]);
   });
 
   test.each(blocks.map(([, command, text]) => [command, text]))(
