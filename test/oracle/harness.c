@@ -37,7 +37,7 @@
 #define LINE 64
 #define FX_BYTES 160 /* the x87 part of an FXSAVE image: header and eight registers */
 
-#define BLOB_BASE 0x0f0f0000UL
+#define BLOB_BASE 0x0e57a000UL /* nothing that a generated value is likely to be */
 #define BLOB_SIZE 0x1000
 #define USER_CS32 0x23
 #define USER_CS64 0x33
@@ -139,7 +139,7 @@ __asm__(
     "  iretq\n"
 
     "blob_exit32:\n.code32\n"
-    "  .byte 0xea\n  .long 0x0f0f0000 + blob_exit - blob_start\n  .word 0x33\n"
+    "  .byte 0xea\n  .long 0x0e57a000 + blob_exit - blob_start\n  .word 0x33\n"
     ".code64\n"
 
     "blob_exit:\n"

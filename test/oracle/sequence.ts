@@ -10,8 +10,9 @@ import type { Form } from './forms.ts';
 import { type GeneratedCase, generate } from './generate.ts';
 import { policyOf } from './policy.ts';
 import { Random } from './random.ts';
+import { AC } from './state.ts';
 import { CODE_SIZE, type CpuCase, type MemoryPatch } from './types.ts';
-import { type Masks, NO_MASKS, openCr2Bits } from './undefined.ts';
+import { checksAlignment, type Masks, NO_MASKS, openCr2Bits } from './undefined.ts';
 import { CODE_BYTES } from './wire.ts';
 
 const LONGEST = 8;
@@ -22,6 +23,9 @@ const ALL = FLAG.of | FLAG.sf | FLAG.zf | FLAG.af | FLAG.pf | FLAG.cf;
 /** Left out: what goes elsewhere, faults always, has results or flags that are not fully compared, or leaves AMD's path. */
 const UNSUITED =
   /^(ud\d|ins?|outs?|cli|sti|hlt|int.*|bound|popf|shld|shrd|bswap|v?(rcp|rsqrt)[ps]s|f2xm1|fyl2x|fyl2xp1|fptan|fpatan|fsin|fcos|fsincos|fxsave|fnsave|fnstenv|maskmovq|cvtt?p[sd]2pi|cvtpi2p[sd]|cpuid|rdtscp?|rdpid|rdrand|rdseed|xgetbv|xsave\w*|xrstors?)$/;
+
+/** Only first, where the selector is chosen: the host's descriptor 78h names its CPU (types.ts). */
+const SELECTORS = /^(mov_seg|lar|lsl|verr|verw)$/;
 
 /** Memory operands at a register's address without ModRM. */
 const IMPLICIT = new Set<number>([METHOD.source, METHOD.destination, METHOD.implicit]);
@@ -58,6 +62,8 @@ export function generateSequence(forms: readonly Form[], seed: number, stream: n
     const form = pick(candidates, r);
     if (form.mode !== first.mode || ((form.row.reads ?? 0) & open) !== 0) continue;
     if (form.operands.some(({ method }) => IMPLICIT.has(method))) continue;
+    if (SELECTORS.test(form.row.mnemonic)) continue;
+    if (opening.test.rflags & AC && !checksAlignment(form)) continue;
     if (form.usesX87 !== first.usesX87 || form.usesMmx !== first.usesMmx) continue;
     const next = generate(form, seed, stream + tries * STRIDE, {
       absolute: true,

@@ -8,7 +8,8 @@ import { edge64, f80, fillStyled, type Style } from './values.ts';
 const STATUS_FLAGS = 0x8d5;
 const DF = 0x400;
 const NT = 0x4000;
-const AC = 0x4_0000;
+/** RFLAGS.AC. */
+export const AC = 0x4_0000;
 
 /** Vector registers of cases that do not use them: never to be changed. */
 const BYSTANDERS = new Uint8Array(512).map((_, i) => (i * 37 + (i >> 5) * 11 + 1) & 255);
