@@ -34,11 +34,8 @@ export interface CpuBus {
   /** CR8. */
   taskPriority: number;
 }
-/**
- * How soon a module's functions deserve the optimising compiler: never, when V8 thinks so, or only when they have run for
- * milliseconds.
- */
-export type Tier = 'baseline' | 'default' | 'late';
+/** How a module's functions are compiled: never optimised, as V8 thinks fit, or as suits what is entered from one dispatcher. */
+export type Tier = 'baseline' | 'default' | 'region';
 export type Compile = (bytes: Uint8Array<ArrayBuffer>, tier: Tier) => WebAssembly.Module;
 export interface CpuOptions {
   /** Guest RAM and the bytes of it below the PCI hole. */
@@ -209,7 +206,7 @@ export class Cpu {
         cache: this.codeCache,
         table,
         imports,
-        compile: (bytes) => compile(bytes, 'late'),
+        compile: (bytes) => compile(bytes, 'region'),
         semantics: SEMANTICS,
         allocateSlot: () => forms.allocateSlot(),
         importHelper,

@@ -5,7 +5,8 @@ type V8 = typeof import('node:v8');
 
 /**
  * V8's flags for each tier, and what sets them back. `baseline`: baseline code for everything, at once: no wait at the first
- * call, no optimising compiler. `late`: the optimising compiler's milliseconds are spent when a function has run for as long.
+ * call, no optimising compiler. `region`: compiled at once, for it is about to run, and without the feedback for inlining:
+ * collecting it costs each entry of baseline code more than the region's own work (docs/architecture.md).
  */
 const FLAGS: Readonly<Record<Tier, { readonly set: readonly string[]; readonly reset: readonly string[] }>> = {
   baseline: {
@@ -13,7 +14,10 @@ const FLAGS: Readonly<Record<Tier, { readonly set: readonly string[]; readonly r
     reset: ['--wasm-dynamic-tiering', '--wasm-lazy-compilation'],
   },
   default: { set: [], reset: [] },
-  late: { set: ['--wasm-tiering-budget=300000000'], reset: ['--wasm-tiering-budget=13000000'] },
+  region: {
+    set: ['--no-wasm-lazy-compilation', '--no-wasm-inlining', '--no-wasm-inlining-call-indirect'],
+    reset: ['--wasm-lazy-compilation', '--wasm-inlining', '--wasm-inlining-call-indirect'],
+  },
 };
 
 /**

@@ -13,7 +13,7 @@ export interface JitOptions extends RegionLimits {
   readonly onModule?: (module: TranslatedModule) => void;
 }
 export const DEFAULT_JIT: JitOptions = {
-  threshold: 128,
+  threshold: 1024,
   growth: 64,
   maxRegions: 20_000,
   maxBlocks: 100,
