@@ -4,8 +4,9 @@ import { ModuleBuilder } from '../../wasm/module.ts';
 import type { DecodedInstruction } from '../decode/types.ts';
 import { count } from '../mmu/walk.ts';
 import type { Semantics } from '../semantics/context.ts';
-import { COUNTER, EXIT, FAULT, PROFILE, RECORD, STATE, VECTOR } from '../state.ts';
+import { COUNTER, EXIT, FAULT, JUMP_CACHE, PROFILE, RECORD, STATE, VECTOR } from '../state.ts';
 import { type HandlerExits, InterpreterContext } from './context.ts';
+import { jumpCacheEntry } from './lookup.ts';
 import { emitSample } from './profile.ts';
 import { PSEUDO } from './pseudo.ts';
 
@@ -108,6 +109,17 @@ export function buildRunLoop(
     };
     /** Sets `record` for STATE.ip, or leaves. */
     const enter = (next: Label, deliver?: Label): void => {
+      // calls, returns and jumps to other pages mostly go where they have gone before
+      f.scope(() => {
+        const ip = f.let(i64.load(ZERO, STATE.ip));
+        const { entry, hit } = jumpCacheEntry(f, ip);
+        const cached = (): void => {
+          f.store64(ZERO, i64.and(ip, i64.const(-4096)), STATE.pageBase);
+          f.set(record, i32.load(entry, JUMP_CACHE.record));
+          f.br(next);
+        };
+        f.if(hit, cached, undefined, 'likely');
+      });
       f.set(record, f.call('i32', lookup('lookup'), [i64.load(ZERO, STATE.ip)]));
       f.brIf(next, rec, 'likely');
       if (deliver) f.brIf(deliver, i32.load(ZERO, STATE.fault));
