@@ -4,9 +4,10 @@
  *     npm run bench:micro                       # a table
  *     npm run bench:micro -- --compare REV      # and that of another commit, with ratios
  *     npm run bench:micro -- --only decoder,port --json
+ *     npm run bench:micro -- --update           # writes the table into docs/benchmarks.md
  */
 import { execFileSync } from 'node:child_process';
-import { copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -194,7 +195,12 @@ function compare(revision: string, only: readonly string[]): void {
 }
 
 const { values } = parseArgs({
-  options: { compare: { type: 'string' }, only: { type: 'string' }, json: { type: 'boolean', default: false } },
+  options: {
+    compare: { type: 'string' },
+    only: { type: 'string' },
+    json: { type: 'boolean', default: false },
+    update: { type: 'boolean', default: false },
+  },
 });
 const only = values.only?.split(',') ?? [];
 if (values.compare !== undefined) compare(values.compare, only);
@@ -202,9 +208,20 @@ else {
   const result = await measure(only);
   if (values.json) console.log(JSON.stringify(result));
   else {
-    console.log('| | ns | a second |\n| --- | ---: | ---: |');
-    for (const [name, ns] of Object.entries(result)) {
-      console.log(`| ${name} | ${ns.toPrecision(3)} | ${Math.round(1e9 / ns).toLocaleString('en')} |`);
-    }
+    const rows = Object.entries(result).map(
+      ([name, ns]) => `| ${name} | ${ns.toPrecision(3)} | ${Math.round(1e9 / ns).toLocaleString('en')} |`,
+    );
+    const text = ['| | ns | a second |', '| --- | ---: | ---: |', ...rows].join('\n');
+    console.log(text);
+    if (values.update) await updateDocument(text);
   }
+}
+
+/** Imported when needed: an old commit that is compared with has no such modules. */
+async function updateDocument(text: string): Promise<void> {
+  const [{ environment }, { insertSection }] = await Promise.all([import('./context.ts'), import('./report.ts')]);
+  const path = join(ROOT, 'docs/benchmarks.md');
+  const { date, processor, node, commit } = environment();
+  const from = `\`npm run bench:micro\`, ${date}, commit ${commit}, ${processor}, Node ${node}.`;
+  writeFileSync(path, insertSection(readFileSync(path, 'utf8'), 'micro', `${text}\n\n${from}`));
 }

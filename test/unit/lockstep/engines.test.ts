@@ -6,7 +6,7 @@ import { makeElf, makePvhNote, PT_LOAD, PT_NOTE } from '../loader/kernels.ts';
 
 const ENTRY = 0x10_0000;
 const bytes = (hex: string): number[] => (hex.match(/[0-9a-f]{2}/g) ?? []).map((pair) => Number.parseInt(pair, 16));
-const ROUNDS = 50_000;
+const ROUNDS = 10_000;
 /** mov ecx, ROUNDS; 1: imul ebx, ebx, 0x41c64e6d; add ebx, 12345; dec ecx; jnz 1b */
 const LOOP = `b9${ROUNDS.toString(16).padStart(8, '0').match(/../g)!.reverse().join('')}69db6d4ec64181c33930000049${'75f1'}`;
 const LOOP_INSTRUCTIONS = 1 + 4 * ROUNDS;
@@ -25,7 +25,7 @@ function machine(code: string, more: Partial<MachineOptions> = {}): MachineOptio
   });
   return { kernel: { name: 'test.elf', bytes: kernel }, memory: '16M', jit: { threshold: 1 }, ...more };
 }
-const options = { interval: 1000, memoryInterval: 50_000, maxInstructions: 1e9, progress: () => {} };
+const options = { interval: 1000, memoryInterval: 10_000, maxInstructions: 1e9, progress: () => {} };
 
 /** The same guest with other random numbers in the second engine. */
 async function different(code: string) {
