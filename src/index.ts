@@ -9,6 +9,7 @@ export { MachineEndedError, OptionError, SerialOverflowError, WaitTimeoutError }
 export { describeExit, type MachineExit } from './machine/exit.ts';
 export { createDefaultHost, type Host } from './machine/host.ts';
 export { Machine } from './machine/machine.ts';
+export type { ObservedBoard, Observer } from './machine/observer.ts';
 export type { Drive, Engine, File, MachineOptions, NetworkCard, Transport } from './machine/options.ts';
 export type { SerialPort } from './machine/serial-port.ts';
 export type { MachineStats } from './machine/stats.ts';
