@@ -4,6 +4,7 @@ import type { NamedBytes } from '../loader/load.ts';
 import { describeExit } from '../machine/exit.ts';
 import { Machine } from '../machine/machine.ts';
 import type { Observer } from '../machine/observer.ts';
+import type { MachineStats } from '../machine/stats.ts';
 import type { BootRequest } from './boot-options.ts';
 import { openDrives } from './drives.ts';
 import { UsageError } from './errors.ts';
@@ -75,7 +76,7 @@ export async function boot(request: BootRequest, observer?: Observer): Promise<n
     serial.connect(machine.serial);
     const exit = await machine.run();
     await closeSerial(ended !== undefined || exit.kind === 'timeout');
-    if (stats) await stats.writeFile(`${JSON.stringify(machine.stats(), undefined, 2)}\n`);
+    if (stats) await writeStats(stats, request.stats, machine.stats());
     else if (request.stats === true) process.stderr.write(statsText(machine.stats()));
     const code = ended ?? exitCode(exit, request.exitOn !== undefined);
     if (ended === undefined && code !== EXIT_CODE.ok && exit.kind !== 'debug-exit') {
@@ -112,6 +113,14 @@ function machineOptions(request: BootRequest) {
     ...(exitOn && { exitOn }),
     ...(timeoutMs !== undefined && { timeoutMs }),
   };
+}
+
+async function writeStats(file: FileHandle, target: boolean | string, stats: MachineStats): Promise<void> {
+  try {
+    await file.writeFile(`${JSON.stringify(stats, undefined, 2)}\n`);
+  } catch (error) {
+    throw new UsageError(`--stats=${target}: ${(error as Error).message}; make room`);
+  }
 }
 
 /** Opened before the run, so that a bad path does not cost one. */

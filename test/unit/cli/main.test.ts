@@ -1,9 +1,10 @@
-import { chmodSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { afterAll, describe, expect, test, vi } from 'vitest';
+import { inputErrorLine, internalErrorText } from '../../../src/cli/errors.ts';
 import { packageVersion, runCommand } from '../../../src/cli/main.ts';
 
 const KERNEL = new URL('../../../images/prebuilt/ukl-echo.bzImage', import.meta.url).pathname;
@@ -155,6 +156,12 @@ describe('bad usage and input: exit code 2 and one line that names what is wrong
     expect(result.stderr).toMatch(line);
   });
 
+  test.runIf(existsSync('/dev/full'))('figures into a full file system', async () => {
+    const result = await run(...['boot', KERNEL, '--memory', '64M', '--timeout', '0.01', '--stats=/dev/full']);
+    expect(result.code).toBe(2);
+    expect(result.stderr).toMatch(/^ukl-emu: --stats=\/dev\/full: ENOSPC[^\n]*; make room\n$/);
+  });
+
   test('a port in use', async () => {
     const server = createServer();
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -165,4 +172,13 @@ describe('bad usage and input: exit code 2 and one line that names what is wrong
     expect(result.code).toBe(2);
     expect(result.stderr).toMatch(/^ukl-emu: --serial tcp:[^\n]*EADDRINUSE[^\n]*\n$/);
   });
+});
+
+test('a defect of the emulator is told with everything a report needs', () => {
+  const text = internalErrorText(new Error('internal: no such thing'), '1.2.3', ['boot', 'a b']);
+  expect(text).toContain('please report it');
+  expect(text).toContain(`ukl-emu 1.2.3, Node ${process.version}, ${process.platform} ${process.arch}`);
+  expect(text).toContain('ukl-emu "boot" "a b"');
+  expect(text).toContain('  Error: internal: no such thing\n');
+  expect(inputErrorLine(new Error('internal'))).toBeUndefined();
 });
