@@ -24,6 +24,12 @@ export interface QemuCheckpoint {
   readonly msrs: ReadonlyMap<number, bigint>;
 }
 
+/** A linear address and the mode it was executed in. */
+interface Place {
+  readonly at: bigint;
+  readonly mode: CodeMode;
+}
+
 export interface FollowDifference {
   readonly report: string;
 }
@@ -35,6 +41,8 @@ const CONTROL_FLAGS = 0x24_7700n & ~0x10000n;
 /** A translation block is at most 512 instructions; each iteration of a repetition starts one. */
 const BLOCK_LIMIT = 4000;
 const LISTED = 24;
+/** By the low bits of STATE.codeMode. */
+const MODES: readonly CodeMode[] = [64, 32, 16];
 const PORTS = 0x1_0000;
 /** Model-specific registers that are the processor's own: taken from our implementation. */
 export const OWN_MSRS: ReadonlySet<number> = new Set<number>([
@@ -52,8 +60,8 @@ export class QemuFollower {
   readonly #ram: Uint8Array;
   /** Reads that QEMU has made and we have not. */
   readonly #reads: Extract<QemuEvent, { kind: 'read' }>[] = [];
-  /** Where the last instructions were: linear addresses. */
-  readonly #trail: bigint[] = [];
+  /** Where the last instructions were. */
+  readonly #trail: Place[] = [];
   #vector = -1;
   #tscRead = false;
   /** An exception has been taken: the first instruction of its handler has been executed already. */
@@ -226,7 +234,7 @@ export class QemuFollower {
 
   /** Steps until our registers are those of the dump. */
   #advance(wanted: QemuRegisters, what: QemuEvent['kind']): FollowDifference | undefined {
-    let first: { readonly differences: string[]; readonly trail: readonly bigint[] } | undefined;
+    let first: { readonly differences: string[]; readonly trail: readonly Place[] } | undefined;
     const before = this.#exceptions;
     for (let steps = 0; steps <= BLOCK_LIMIT; steps++) {
       if (this.#exceptions !== before) {
@@ -258,12 +266,13 @@ export class QemuFollower {
   #endOfRepetition(wanted: QemuRegisters): boolean {
     const p = this.#cpu.processor;
     const linear = p.code64 ? wanted.ip : p.base(SEG.cs) + wanted.ip;
-    if (this.#trail.at(-1) !== linear || this.#cpu.ip === linear) return false;
+    if (this.#trail.at(-1)?.at !== linear || this.#cpu.ip === linear) return false;
     return wanted.get('cx') === 0n && this.#reads.length === 0 && this.#differences(wanted).length === 0;
   }
 
   #step(): string {
-    this.#trail.push(this.#cpu.ip);
+    const { state, ip } = this.#cpu;
+    this.#trail.push({ at: ip, mode: MODES[state.get32(STATE.codeMode) & 3]! });
     if (this.#trail.length > LISTED) this.#trail.shift();
     return this.#cpu.run(1).kind;
   }
@@ -358,26 +367,25 @@ export class QemuFollower {
     return BigInt.asUintN(8 * width, value);
   }
 
-  #different(what: string, trail: readonly bigint[] = this.#trail): FollowDifference {
+  #different(what: string, trail: readonly Place[] = this.#trail): FollowDifference {
     const lines = [
       `QEMU and ukl-emu differ after ${this.#cpu.retired} instructions, ${this.blocks} blocks and ${this.interruptions} interruptions:`,
       what,
       '',
       'our last instructions:',
-      ...trail.map((at) => `  ${text(at)}  ${this.#disassemble(at)}`),
+      ...trail.map((place) => `  ${text(place.at)}  ${this.#disassemble(place)}`),
     ];
     return { report: lines.join('\n') };
   }
 
-  #disassemble(at: bigint): string {
-    const { state, processor: p } = this.#cpu;
+  #disassemble({ at, mode }: Place): string {
+    const { processor: p } = this.#cpu;
     const bytes: number[] = [];
     for (let i = 0n; i < 15n; i++) {
       const byte = p.readSystem(at + i, 1);
       if (typeof byte !== 'bigint') break;
       bytes.push(Number(byte));
     }
-    const mode = ([64, 32, 16] as const)[state.get32(STATE.codeMode) & 3] as CodeMode;
     const d = createDecoder({ features: this.#features })(Uint8Array.from(bytes), 0, bytes.length, mode);
     return isFailure(d) ? `(${d.kind})` : instructionText(d, at);
   }
