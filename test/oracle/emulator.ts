@@ -305,7 +305,7 @@ export class Emulator implements Engine {
     const end = start + BigInt(c.code.length);
     cpu.run(c.lengths?.length ?? 1);
     for (let i = 0; i < 100_000 && state.get32(STATE.cpl) !== 0 && cpu.ip >= start && cpu.ip < end; i++) {
-      if (c.lengths === undefined && (cpu.ip !== start || !isRepeated(c.code))) break;
+      if (c.lengths === undefined && (cpu.ip !== start || !isRepeated(c.code, c.mode))) break;
       cpu.run(1);
     }
   }
@@ -385,11 +385,17 @@ function crossesPage({ codeOffset, code }: CpuCase): boolean {
   return codeOffset >> 12 !== (codeOffset + code.length) >> 12;
 }
 
-/** Does the code carry a repeat prefix? */
-const isRepeated = (code: Uint8Array): boolean => {
+const LEGACY_PREFIXES = [0x66, 0x67, 0x2e, 0x36, 0x3e, 0x26, 0x64, 0x65, 0xf0];
+/** INS, OUTS, MOVS, CMPS, STOS, LODS, SCAS: one-byte opcodes. */
+const isString = (opcode: number): boolean =>
+  (opcode >= 0x6c && opcode <= 0x6f) || (opcode >= 0xa4 && opcode <= 0xa7) || (opcode >= 0xaa && opcode <= 0xaf);
+
+/** Is it a string instruction with a repeat prefix? Others may come back to themselves without being unfinished. */
+const isRepeated = (code: Uint8Array, mode: 64 | 32): boolean => {
+  let repeated = false;
   for (const b of code) {
-    if (b === 0xf2 || b === 0xf3) return true;
-    if (![0x66, 0x67, 0x2e, 0x36, 0x3e, 0x26, 0x64, 0x65].includes(b)) return false;
+    if (b === 0xf2 || b === 0xf3) repeated = true;
+    else if (!LEGACY_PREFIXES.includes(b) && (mode === 32 || (b & 0xf0) !== 0x40)) return repeated && isString(b);
   }
   return false;
 };
