@@ -346,7 +346,7 @@ export class Cpu {
       // breakpoints cost a look at every instruction, and nothing while none is set
       const debugging = (state.get32(STATE.dr + 56) & 0xff) !== 0;
       if (debugging && !inhibited && !(flags & EFLAGS.rf)) {
-        const hit = breakpointsAt(this.processor, state.get64(STATE.ip));
+        const hit = breakpointsAt(state);
         if (hit !== 0n) {
           noteDebug(this.processor, hit);
           const fatal = this.#raise({ vector: VECTOR.db });
@@ -376,7 +376,8 @@ export class Cpu {
         if (code === EXIT.repeat) state.set32(STATE.eflags, state.get32(STATE.eflags) | EFLAGS.rf);
       }
       this.#countExit(code);
-      this.onSlowPath?.();
+      // one instruction at a time: the host's time need not be read after each
+      if (slice > 1 || (this.#retired & 63) === 0) this.onSlowPath?.();
       switch (code) {
         case EXIT.fault: {
           const fault = this.processor.takeFault();

@@ -6,23 +6,24 @@ import type { Processor } from './processor.ts';
 export const DR6 = { bd: 0x2000n, bs: 0x4000n } as const;
 export const DR7_GD = 0x2000n;
 /** Values of the R/W fields of DR7. */
-const EXECUTE = 0n;
+const EXECUTE = 0;
 const PORT = 2;
 const CR4_DE = 8;
 /** Bytes by the LEN field of DR7. */
 const LENGTHS = [1, 2, 8, 4] as const;
 
-/** DR6 bits of the enabled instruction breakpoints at a linear address (SDM vol. 3, 17.2.4 and 17.3.1.1). */
-export function breakpointsAt(p: Processor, linear: bigint): bigint {
-  const { state } = p;
-  const dr7 = state.get64(STATE.dr + 56);
-  let hit = 0n;
-  for (let n = 0n; n < 4n; n++) {
-    const enabled = (dr7 >> (2n * n)) & 3n;
-    const kind = (dr7 >> (16n + 4n * n)) & 3n;
-    if (enabled !== 0n && kind === EXECUTE && state.get64(STATE.dr + Number(n) * 8) === linear) hit |= 1n << n;
+/** DR6 bits of the enabled instruction breakpoints at the next instruction (SDM vol. 3, 17.2.4 and 17.3.1.1). */
+export function breakpointsAt(state: StateMemory): bigint {
+  const dr7 = state.get32(STATE.dr + 56);
+  let hit = 0;
+  for (let n = 0; n < 4; n++) {
+    if (!((dr7 >>> (2 * n)) & 3) || ((dr7 >>> (16 + 4 * n)) & 3) !== EXECUTE) continue;
+    // both halves as numbers: this is asked before every instruction
+    const at = STATE.dr + n * 8;
+    const same = state.get32(at) === state.get32(STATE.ip) && state.get32(at + 4) === state.get32(STATE.ip + 4);
+    if (same) hit |= 1 << n;
   }
-  return hit;
+  return hit === 0 ? 0n : BigInt(hit);
 }
 /** Notes the enabled I/O breakpoints that an access to `width` ports from `port` on meets: a trap after the instruction (SDM vol. 3, 17.2.4). */
 export function watchPorts(state: StateMemory, port: number, width: number): void {
