@@ -46,6 +46,7 @@ describe('help', () => {
     expect(blocks.map(([, command]) => command)).toEqual([
       '',
       'boot',
+      'lockstep',
       'inspect',
       'cpu',
       'cpu show',
