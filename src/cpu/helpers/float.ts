@@ -18,6 +18,7 @@ import {
   isNan,
   isSignaling,
   isZeroValue,
+  magnitude,
   N0,
   raiseFlags,
   roundingMode,
@@ -279,6 +280,69 @@ class Operation {
   }
 }
 
+/** MXCSR without flags, and what it must be: round to nearest, all masked, no DAZ or FTZ. */
+const PLAIN_MASK = 0xffc0;
+const PLAIN = 0x1f80;
+/**
+ * Returns what wasm calculates where it says all there is: neither a denormal operand nor a result that may hide an underflow. That
+ * a sum or product was rounded is found by what is left over; a quotient comes here only when the inexact flag is set already.
+ */
+function native(f: FunctionBuilder, fmt: Format, op: I32): void {
+  const [a, b] = [f.param('i64', 1), f.param('i64', 2)];
+  const plainControl = i32.eq(i32.and(cell32(SOFT.control), c32(PLAIN_MASK)), c32(PLAIN));
+  const denormal = i32.or(isDenormal(fmt, a), isDenormal(fmt, b));
+  /** Is `least` <= |r| and finite? */
+  const inRange = (r: I64, least: bigint): I32 =>
+    i64.ltU(i64.sub(magnitude(fmt, r), c64(least)), c64(fmt.infinity - least));
+  const beyondLeastNormal = (1n << BigInt(fmt.precision - 1)) + 1n;
+  const isOp = (code: number): I32 => i32.eq(op, c32(code));
+  const isSingle = fmt.bits === 32;
+  /** Returns r, inexact when `lost` or when the narrower format cannot hold the double. */
+  const done = (r: I64, double: F64, lost: I32): void => {
+    const rounded = isSingle ? i32.or(lost, f64.ne(value(fmt, r), double)) : lost;
+    f.if(rounded, () => raiseFlags(f, FLAG.inexact));
+    f.return(r);
+  };
+  f.if(i32.and(plainControl, i32.eqz(denormal)), () => {
+    const x = f.let(value(fmt, a));
+    const y = f.let(value(fmt, b));
+    f.if(i32.leU(op, c32(FLOAT_OP.subtract)), () => {
+      const addend = f.let(f64.select(isOp(FLOAT_OP.add), y, f64.neg(y)));
+      const sum = f.let(f64.add(x, addend));
+      const r = f.let(bitsOf(fmt, sum));
+      // a sum is exact when it is denormal
+      f.if(inRange(r, 0n), () => {
+        const part = f.let(f64.sub(sum, x));
+        const lost = f64.add(f64.sub(x, f64.sub(sum, part)), f64.sub(addend, part));
+        done(r, sum, f64.ne(lost, f64.const(0)));
+      });
+    });
+    f.if(isOp(FLOAT_OP.multiply), () => {
+      const product = f.let(f64.mul(x, y));
+      const r = f.let(bitsOf(fmt, product));
+      f.if(inRange(r, beyondLeastNormal), () => done(r, product, isSingle ? c32(0) : productIsRounded(f, a, b)));
+      const fromZero = i32.or(isZeroValue(fmt, a), isZeroValue(fmt, b));
+      f.if(i32.and(isZeroValue(fmt, r), fromZero), () => f.return(r));
+    });
+    f.if(i32.and(isOp(FLOAT_OP.divide), i32.and(cell32(SOFT.control), c32(FLAG.inexact))), () => {
+      const r = f.let(bitsOf(fmt, f64.div(x, y)));
+      const fromZero = i32.and(isZeroValue(fmt, r), isZeroValue(fmt, a));
+      f.if(i32.or(inRange(r, beyondLeastNormal), fromZero), () => f.return(r));
+    });
+  });
+}
+/** Has the product of two normal doubles more than 53 significant bits? */
+function productIsRounded(f: FunctionBuilder, a: I64, b: I64): I32 {
+  const significant = (x: I64): I64 => {
+    const mantissa = f.let(i64.or(i64.and(x, c64((1n << 52n) - 1n)), c64(1n << 52n)));
+    return f.let(i64.shrU(mantissa, i64.ctz(mantissa)));
+  };
+  const [p, q] = [significant(a), significant(b)];
+  const spare = i64.add(i64.clz(p), i64.clz(q));
+  // together 54 bits: the product may have 53 or 54
+  return i32.or(i64.ltU(spare, c64(128 - 54)), i64.ne(i64.shrU(i64.mul(p, q), c64(53)), N0));
+}
+
 /** (operation, a, b) -> bits; flags into SOFT.flags, control from SOFT.control. */
 const scalar = (name: string, fmt: Format): HelperDefinition => ({
   name,
@@ -290,6 +354,7 @@ const scalar = (name: string, fmt: Format): HelperDefinition => ({
     const [a, b] = [f.newLocal('i64'), f.newLocal('i64')];
     f.set(a, f.param('i64', 1));
     f.set(b, f.param('i64', 2));
+    native(f, fmt, op);
     const operation = new Operation(f, h, fmt, f.get('i64', a), f.get('i64', b));
     f.if(i32.and(cell32(SOFT.control), c32(CONTROL.daz)), () => {
       for (const local of [a, b]) {

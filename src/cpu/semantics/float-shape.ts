@@ -3,7 +3,7 @@ import { ZERO } from '../../wasm/builder.ts';
 import { type Expr, f32, f64, type I32, type I64, i32, i64, type V128, type ValType } from '../../wasm/expr.ts';
 import { f32x4, f64x2, i32x4, i64x2, v128 } from '../../wasm/simd.ts';
 import { FLOAT_OP } from '../helpers/float.ts';
-import { DOUBLE, type Format, isDenormal, isZeroValue, magnitude, SINGLE, SOFT } from '../helpers/float-core.ts';
+import { DOUBLE, type Format, magnitude, SINGLE, SOFT } from '../helpers/float-core.ts';
 import { STATE, VECTOR } from '../state.ts';
 import type { Semantics, SemanticsContext } from './context.ts';
 import { firstSource, isVex, parts, source, vector, words32, words64, writeParts } from './vector.ts';
@@ -84,15 +84,22 @@ export const denormalLanes = (set: LaneSet, a: V128): V128 =>
 const finiteLanes = (set: LaneSet, a: V128): V128 => set.lanes.lt(set.lanes.abs(a), infinity(set));
 const beyondLeast = (set: LaneSet, a: V128): V128 =>
   v128.and(finiteLanes(set, a), set.lanes.gt(set.lanes.abs(a), leastNormal(set)));
-const zeroLanes = (set: LaneSet, a: V128): V128 => set.lanes.eq(a, v128.zero());
+/** Lanes with least normal <= |a| and <= |b|, or a NaN. */
+const notSmall = (set: LaneSet, a: V128, b: V128): V128 => {
+  const { abs, ge, pmin } = set.lanes;
+  return ge(a === b ? abs(a) : pmin(abs(a), abs(b)), leastNormal(set));
+};
 const allLanes = (a: V128): I32 => i32.eq(i32x4.bitmask(a), i32.const(15));
 
-/** One operation: its lane function, its number for the helpers, and when the wasm result is all there is. */
+/**
+ * One operation: its lane function, its number for the helpers, and a cheap test that the wasm result is all there is. The test
+ * may refuse more than it must, zero operands above all: the helper looks more closely before it calculates bit by bit.
+ */
 export interface Arithmetic {
   readonly op: number;
   readonly packed: (set: LaneSet, a: V128, b: V128) => V128;
   readonly scalar: (fmt: Format, a: I64, b: I64) => I64;
-  /** Lanes (all ones) whose result is exact enough, apart from denormal operands. */
+  /** Lanes (all ones) whose result is exact enough. */
   readonly safe: (set: LaneSet, a: V128, b: V128, r: V128) => V128;
   readonly safeScalar: (fmt: Format, a: I64, b: I64, r: I64) => I32;
   readonly unary?: true;
@@ -103,6 +110,8 @@ const inF = (fmt: Format, operation: { f32: typeof f32.add; f64: typeof f64.add 
     : i64.extendU(i32.reinterpretF32(operation.f32(f32.reinterpret(i32.wrap(a)), f32.reinterpret(i32.wrap(b)))));
 const finite = (fmt: Format, r: I64): I32 => i64.ltU(magnitude(fmt, r), i64.const(fmt.infinity));
 const least = (fmt: Format): bigint => 1n << BigInt(fmt.precision - 1);
+const isNormal = (fmt: Format, a: I64): I32 =>
+  i64.ltU(i64.sub(magnitude(fmt, a), i64.const(least(fmt))), i64.const(fmt.infinity - least(fmt)));
 /** Least normal < |r| < infinity: a rounded result that cannot hide underflow. */
 export const plain = (fmt: Format, r: I64): I32 =>
   i64.ltU(i64.sub(magnitude(fmt, r), i64.const(least(fmt) + 1n)), i64.const(fmt.infinity - least(fmt) - 1n));
@@ -112,17 +121,14 @@ const arithmetic = (kind: Kind, op: number): Arithmetic => ({
   op,
   packed: (set, a, b) => set.lanes[kind](a, b),
   scalar: (fmt, a, b) => inF(fmt, { f32: f32[kind], f64: f64[kind] }, a, b),
-  // sums are exact when they are denormal; products and quotients are zero without underflow only from zero operands
-  safe(set, a, b, r) {
-    if (kind === 'add' || kind === 'sub') return finiteLanes(set, r);
-    const zeroOperand = kind === 'mul' ? v128.or(zeroLanes(set, a), zeroLanes(set, b)) : zeroLanes(set, a);
-    return v128.or(beyondLeast(set, r), v128.and(zeroLanes(set, r), zeroOperand));
-  },
-  safeScalar(fmt, a, b, r) {
-    if (kind === 'add' || kind === 'sub') return finite(fmt, r);
-    const zeroOperand = kind === 'mul' ? i32.or(isZeroValue(fmt, a), isZeroValue(fmt, b)) : isZeroValue(fmt, a);
-    return i32.or(plain(fmt, r), i32.and(isZeroValue(fmt, r), zeroOperand));
-  },
+  // sums are exact when they are denormal
+  safe: (set, a, b, r) =>
+    v128.and(notSmall(set, a, b), kind === 'add' || kind === 'sub' ? finiteLanes(set, r) : beyondLeast(set, r)),
+  safeScalar: (fmt, a, b, r) =>
+    i32.and(
+      i32.and(isNormal(fmt, a), isNormal(fmt, b)),
+      kind === 'add' || kind === 'sub' ? finite(fmt, r) : plain(fmt, r),
+    ),
 });
 export const ADD = arithmetic('add', FLOAT_OP.add);
 export const SUBTRACT = arithmetic('sub', FLOAT_OP.subtract);
@@ -132,8 +138,8 @@ export const SQUARE_ROOT: Arithmetic = {
   op: FLOAT_OP.squareRoot,
   packed: (set, _a, b) => set.lanes.sqrt(b),
   scalar: (fmt, _a, b) => inF(fmt, { f32: (_x, y) => f32.sqrt(y), f64: (_x, y) => f64.sqrt(y) }, b, b),
-  safe: (set, _a, _b, r) => finiteLanes(set, r),
-  safeScalar: (fmt, _a, _b, r) => finite(fmt, r),
+  safe: (set, _a, b, r) => v128.and(notSmall(set, b, b), finiteLanes(set, r)),
+  safeScalar: (fmt, _a, b, r) => i32.and(isNormal(fmt, b), finite(fmt, r)),
   unary: true,
 };
 export const ADD_SUBTRACT: Arithmetic = {
@@ -154,10 +160,7 @@ export function packedResults(
 ): V128[] {
   const { f } = cx;
   const fast = pairs.map(({ a, b }) => f.let(operation.packed(set, a, b)));
-  const checks = pairs.map(({ a, b }, i) => {
-    const denormal = operation.unary ? denormalLanes(set, b) : v128.or(denormalLanes(set, a), denormalLanes(set, b));
-    return v128.andnot(operation.safe(set, a, b, fast[i]!), denormal);
-  });
+  const checks = pairs.map(({ a, b }, i) => operation.safe(set, a, b, fast[i]!));
   const safe = i32.and(fastState(cx), allLanes(checks.length === 1 ? checks[0]! : v128.and(checks[0]!, checks[1]!)));
   return either(cx, safe, fast, () =>
     pairs.map(({ a, b }) => cx.call('v128', set.helper, [i32.const(operation.op), a, b])),
@@ -200,8 +203,7 @@ export const scalar = (set: LaneSet, operation: Arithmetic): Semantics =>
     const { fmt } = set;
     const { a, b } = scalarSources(cx, sizeOf(fmt));
     const fast = f.let(operation.scalar(fmt, a, b));
-    const denormal = operation.unary ? isDenormal(fmt, b) : i32.or(isDenormal(fmt, a), isDenormal(fmt, b));
-    const exact = i32.and(operation.safeScalar(fmt, a, b, fast), i32.eqz(denormal));
+    const exact = operation.safeScalar(fmt, a, b, fast);
     const [result] = either(cx, i32.and(fastState(cx), exact), [fast], () => [
       cx.call('i64', set.scalarHelper, [i32.const(operation.op), a, b]),
     ]);
