@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { cpus } from 'node:os';
@@ -119,6 +118,8 @@ export async function benchSyscall(args: BenchSyscallArguments, version: string)
     const counts = clock === 'host' ? undefined : await countOperations(guest);
     const timings = clock === 'instructions' ? undefined : await timeOperations(guest, { engine, runs, warmUpMs });
     const operations = combineResults(counts?.regions ?? [], timings ?? []);
+    // loaded when it is needed: a boot should not wait for it
+    const { createHash } = await import('node:crypto');
     const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
     const result: SyscallBench = {
       schema: 1,

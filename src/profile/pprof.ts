@@ -1,4 +1,3 @@
-import { gzipSync } from 'fflate';
 import { unsignedAddress } from '../cpu/linear-view.ts';
 import { type Profile, type ProfileFrame, stacks } from './profile.ts';
 
@@ -7,7 +6,7 @@ import { type Profile, type ProfileFrame, stacks } from './profile.ts';
  * as a label and the parts of the code as mappings.
  */
 export async function pprofFile(profile: Profile): Promise<Uint8Array> {
-  const pprof = await import('pprof-format');
+  const [pprof, { gzipSync }] = await Promise.all([import('pprof-format'), import('fflate')]);
   const stringTable = new pprof.StringTable();
   const text = (value: string): number => stringTable.dedup(value);
   const mappings = new Map<string, InstanceType<typeof pprof.Mapping>>();

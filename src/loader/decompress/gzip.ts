@@ -1,6 +1,5 @@
 /** gzip members: RFC 1952. The framing is ours; deflate is node:zlib's or fflate's. */
 
-import { Inflate } from 'fflate';
 import { DecompressError, type Decompressed, type DecompressOptions, type Decompressor } from './decompressor.ts';
 import { crc32, nativeInflateRaw } from './native.ts';
 import { OutputBuffer } from './output.ts';
@@ -48,6 +47,7 @@ function headerLength(bytes: Uint8Array): number {
 
 /** Deflate by fflate, for hosts without node:zlib. */
 export async function portableInflateRaw(bytes: Uint8Array, options: DecompressOptions): Promise<Decompressed> {
+  const { Inflate } = await import('fflate');
   const output = new OutputBuffer(options, bytes.length);
   const stream = new Inflate((chunk) => output.append(chunk));
   try {

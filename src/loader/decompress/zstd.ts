@@ -1,6 +1,5 @@
 /** Zstandard frames: RFC 8878, by node:zlib or fzstd. */
 
-import { Decompress } from 'fzstd';
 import { DecompressError, type Decompressed, type DecompressOptions, type Decompressor } from './decompressor.ts';
 import { nativeZstd } from './native.ts';
 import { OutputBuffer } from './output.ts';
@@ -15,6 +14,7 @@ export const zstd: Decompressor = {
 
 /** zstd by fzstd, for hosts without node:zlib; takes all of `bytes` to be one stream. */
 export async function portableZstd(bytes: Uint8Array, options: DecompressOptions): Promise<Decompressed> {
+  const { Decompress } = await import('fzstd');
   const output = new OutputBuffer(options, bytes.length);
   const stream = new Decompress((chunk) => output.append(chunk));
   try {
