@@ -326,7 +326,8 @@ export class Cpu {
     this.#limit = this.retired + budget;
     this.#stop = false;
     let shadow = state.i32[STATE.shadow >> 2] === -2;
-    let inhibited = false;
+    // the last instruction of the run before may have been MOV SS
+    let inhibited = shadow && state.get32(STATE.singleStep) === STEP.inhibited;
     for (;;) {
       if (this.#nmi) this.#updatePending();
       if (!shadow && state.get32(STATE.pending)) {
@@ -348,7 +349,8 @@ export class Cpu {
       if (debugging && !inhibited && !(flags & EFLAGS.rf)) {
         const hit = breakpointsAt(state);
         if (hit !== 0n) {
-          noteDebug(this.processor, hit);
+          // with what MOV SS has held back: it must not come up in the handler
+          noteDebug(this.processor, hit | this.#takeWatchHits());
           const fatal = this.#raise({ vector: VECTOR.db });
           if (fatal) return fatal;
           continue;
@@ -405,7 +407,11 @@ export class Cpu {
         default:
       }
       let debug = stepping && step === STEP.due && this.retired > before && code !== EXIT.fault ? DR6.bs : 0n;
-      if (debugging && step !== STEP.inhibited) debug |= this.#takeWatchHits(code);
+      if (debugging && step !== STEP.inhibited) {
+        // dropped when the instruction has faulted (SDM vol. 3, 17.3.1.2)
+        const hits = this.#takeWatchHits();
+        if (code !== EXIT.fault) debug |= hits;
+      }
       if (debug !== 0n) {
         noteDebug(this.processor, debug);
         const fatal = this.#raise({ vector: VECTOR.db }, 'trap');
@@ -424,11 +430,11 @@ export class Cpu {
     return (this.jit?.stats.translated ?? 0) > before;
   }
 
-  /** Data breakpoints that the instruction has met: a trap, unless it faulted (SDM vol. 3, 17.3.1.2). */
-  #takeWatchHits(code: number): bigint {
+  /** Data breakpoints that have been met and not reported. */
+  #takeWatchHits(): bigint {
     const hits = this.state.get32(STATE.watchHits);
     this.state.set32(STATE.watchHits, 0);
-    return code === EXIT.fault ? 0n : BigInt(hits);
+    return BigInt(hits);
   }
 
   #countExit(code: number): void {

@@ -168,6 +168,24 @@ describe.each(DRIVERS)('debug exceptions and interrupts, %s', (driver) => {
     expect(dr(b, 6) & 0xfn).toBe(0n);
   });
 
+  it('MOV SS holds both kinds of breakpoint back, over the end of a run too (SDM vol. 3, 6.8.3)', () => {
+    for (const budget of [1, 2, 3, 1000]) {
+      b.enter('long');
+      b.view.setUint16(AT.data, GDT.data, true);
+      setDr(b, 0, BigInt(AT.data));
+      setDr(b, 1, BigInt(b.codeAt + 5));
+      // DR0: two bytes, read or written; DR1: the NOP after MOV SS
+      b.cpu.processor.setGpr(6, 0x405n | (3n << 16n) | (1n << 18n));
+      b.cpu.processor.setGpr(0, BigInt(AT.data));
+      // mov dr7, rsi; mov ss, [rax]; nop; nop
+      let o = b.run('0f23fe 8e10 90 90', budget);
+      if (o.exit === 'budget') o = b.resume();
+      // one trap after the NOP, for the data; none in the handler, which would lose the frame
+      expect([budget, o.vector, o.ip, Number(dr(b, 6) & 0xfn)]).toEqual([budget, 1, b.codeAt + 6, 1]);
+      expect(Number(o.gpr[4])).toBe(AT.stack - 40);
+    }
+  });
+
   it('STI shadow: an interrupt waits for one instruction more (SDM vol. 2, STI)', () => {
     b.enter('long');
     b.interrupts.push(0x40);
