@@ -168,9 +168,13 @@ export class CodeCache {
     const page = this.#pages.get(ramPage);
     return page !== undefined && this.#host.memory.u32[(page.table + CODE_PAGE.map) / 4 + offset]! !== 0;
   }
-  isEntry(ramPage: number, offset: number): boolean {
+  /** The record at an offset of a RAM page, or 0. */
+  recordAt(ramPage: number, offset: number): number {
     const page = this.#pages.get(ramPage);
-    const record = page ? this.#host.memory.u32[(page.table + CODE_PAGE.map) / 4 + offset]! : 0;
+    return page ? this.#host.memory.u32[(page.table + CODE_PAGE.map) / 4 + offset]! : 0;
+  }
+  isEntry(ramPage: number, offset: number): boolean {
+    const record = this.recordAt(ramPage, offset);
     return record !== 0 && this.#host.memory.u16[(record + RECORD.handler) >> 1] === PSEUDO.enter;
   }
   modeOfPage(ramPage: number): { mode: CodeMode; stackSize: StackSize } {

@@ -362,10 +362,16 @@ export class TranslatorContext extends Driver {
     return super.call(type, name, args);
   }
   /** Leaves for the next instruction; `code` was set when the instruction began. */
-  leaveAfter(): void {
-    this.f.set(this.#frame.ip, this.nextLinear());
-    this.f.br(this.#frame.leave);
-    this.ended = true;
+  leaveAfter(condition?: I32): void {
+    const out = (): void => {
+      this.f.set(this.#frame.ip, this.nextLinear());
+      this.f.br(this.#frame.leave);
+    };
+    if (condition) this.f.if(condition, out, undefined, 'unlikely');
+    else {
+      out();
+      this.ended = true;
+    }
   }
   protected exit(code: number, condition?: I32): void {
     const { f } = this;

@@ -135,10 +135,10 @@ export function discover(host: DiscoveryHost, entry: number, growth?: Growth): R
   const interpreted = new Set<number>();
   const work = [entry];
   const isWanted = (offset: number): boolean => growth?.blocks.has(offset) ?? false;
-  const lead = (offset: number, isEntry: boolean): void => {
+  const lead = (offset: number, isEntry: boolean, wanted = isWanted(offset)): void => {
     if (Math.abs(offset) > FARTHEST || !known(offset)) return;
     // what has been translated already is entered rather than translated again
-    if (!isWanted(offset) && host.isEntry(pageOf(offset), offset & (PAGE - 1))) return;
+    if (!wanted && host.isEntry(pageOf(offset), offset & (PAGE - 1))) return;
     if (isEntry) entries.add(offset);
     if (leaders.has(offset) || leaders.size >= limits.maxBlocks) return;
     leaders.add(offset);
@@ -161,8 +161,10 @@ export function discover(host: DiscoveryHost, entry: number, growth?: Growth): R
       const target = d.operands[0]?.kind === 'rel' ? next + d.operands[0].displacement : undefined;
       if (d.row.ends || ENDS_REGION.has(d.row.mnemonic)) {
         if (d.row.mnemonic === 'call' || !d.row.ends || d.row.mnemonic === 'syscall') {
-          if (target !== undefined && isWanted(target)) lead(target, false);
-          lead(next, true);
+          const within = target === undefined ? isIndirect(d) && (growth?.indirect.length ?? 0) > 0 : isWanted(target);
+          if (target !== undefined && within) lead(target, false);
+          // a call that stays inside comes back inside
+          lead(next, true, within || isWanted(next));
         } else {
           if (target !== undefined) lead(target, false);
           if (isConditional(d)) lead(next, false);

@@ -283,12 +283,28 @@ export class Jit {
     }
     region.plan.entries.forEach((offset, n) => {
       const page = region.plan.pages.get(Math.floor(offset / 4096))!;
+      // places another region comes back to are better in the larger one, which may hold what they return to
+      const owner = this.#entryAt(page, offset & 0xfff);
+      if (owner && region.growths > 0 && owner.region.plan.entries[0] !== owner.offset)
+        this.#giveUp(owner.region, owner.record);
       const record = cache.installEntry(page, offset & 0xfff, region.slot, n);
       if (record === undefined) return;
       region.records.push(record);
       this.#entries.set(record, { region, offset });
     });
     this.stats.regions = this.#regions.size;
+  }
+
+  #entryAt(ramPage: number, offset: number): { record: number; region: Region; offset: number } | undefined {
+    const record = this.#host.cache.recordAt(ramPage, offset);
+    const entry = this.#entries.get(record);
+    return entry && { record, ...entry };
+  }
+  /** One of a region's entries belongs to it no more. */
+  #giveUp(region: Region, record: number): void {
+    this.#host.cache.removeEntry(record);
+    this.#entries.delete(record);
+    region.records.splice(region.records.indexOf(record), 1);
   }
 
   /** A page's code has changed: no region that spans it may run again. */

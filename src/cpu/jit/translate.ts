@@ -26,6 +26,7 @@ export interface TranslationMode {
 
 const STATUS = FLAG.cf | FLAG.pf | FLAG.af | FLAG.zf | FLAG.sf | FLAG.of;
 const PAGE = 4096;
+const EFLAGS_TF = 0x100;
 
 /** (entry number) -> EXIT code: one region as a function of module `m`. */
 export function translateRegion(
@@ -188,7 +189,9 @@ function emitBlock(frame: RegionFrame, block: Block, mode: TranslationMode): voi
       });
       if (d.row.cpl0) cx.raiseIf(i32.load(ZERO, STATE.cpl), VECTOR.gp, 0);
       mode.semantics.get(d.row.mnemonic)!(cx);
-      if (!cx.ended && ENDS_REGION.has(d.row.mnemonic)) cx.leaveAfter();
+      if (!cx.ended && ENDS_REGION.has(d.row.mnemonic)) {
+        cx.leaveAfter(mustLeaveAfter(d.row.mnemonic, mode));
+      }
       ended = cx.ended;
     });
   });
@@ -196,6 +199,16 @@ function emitBlock(frame: RegionFrame, block: Block, mode: TranslationMode): voi
   f.mark('branch');
   if (block.exit === 'interpret') interpret(block.end, 0);
   else frame.branchTo(block.end);
+}
+
+/** When the region cannot go on after an instruction of ENDS_REGION; undefined: it never does. */
+function mustLeaveAfter(mnemonic: string, mode: TranslationMode): I32 | undefined {
+  const pending = i32.load(ZERO, STATE.pending);
+  if (mnemonic === 'sti') return pending;
+  if (mnemonic !== 'popf') return undefined;
+  const stepping = i32.and(i32.load(ZERO, STATE.eflags), i32.const(EFLAGS_TF));
+  const otherTables = i32.ne(i32.load(ZERO, STATE.tlbRead), i32.const(mode.tlbRead));
+  return i32.or(pending, i32.or(stepping, otherTables));
 }
 
 /** Are all flags that instruction n sets overwritten by the next one that looks at flags, with no way out before it? */
