@@ -137,7 +137,7 @@ runMain('x86-selftests', async () => {
           process.execPath,
           [
             ...[BIN, 'boot', kernel, '--initrd', archive, '--append', append, '--cpu', values.cpu],
-            // hardware breakpoints make this emulator slow (docs/system.md): guest time must not run away
+            // the same run each time
             ...['--clock', 'instructions', '--engine', values.engine, '--timeout', `${SECONDS}`],
           ],
         ],
