@@ -5,6 +5,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import * as nodeModule from 'node:module';
 import { constants } from 'node:os';
 import { dirname, join } from 'node:path';
+import { unpackAhead } from './ahead.js';
 import { isBuilt } from './built.js';
 
 const MINIMUM = 24;
@@ -36,9 +37,11 @@ function handOver(binary) {
 }
 
 function start() {
-  const program = new URL(isBuilt() ? '../dist/cli/main.js' : '../src/cli/main.ts', import.meta.url);
+  const args = process.argv.slice(2);
   nodeModule.enableCompileCache();
-  return import(program.href).then(({ main }) => main(process.argv.slice(2)));
+  if (!isBuilt()) return import('../src/cli/main.ts').then(({ main }) => main(args));
+  const ahead = unpackAhead(args, new URL('../dist/cli/unpack-worker.js', import.meta.url));
+  return import('../dist/cli/main.js').then(({ main }) => main(args, ahead));
 }
 
 if (Number.parseInt(process.versions.node, 10) >= MINIMUM) {

@@ -22,8 +22,14 @@ const OUTPUT_CLOSED = 141;
 /** After the user or --timeout has ended the run, a reader of the console that has stopped reading is waited for no longer than this. */
 const PATIENCE_MS = 1000;
 
+/** An initrd that is being unpacked on another thread. */
+export interface UnpackedAhead {
+  readonly path: string;
+  readonly unpacked: Promise<Uint8Array | undefined>;
+}
+
 /** `ukl-emu boot`: runs the guest, with `observer` looking on; returns the program's exit code. Rejects with errors of usage and input. */
-export async function boot(request: BootRequest, observer?: Observer): Promise<number> {
+export async function boot(request: BootRequest, observer?: Observer, ahead?: UnpackedAhead): Promise<number> {
   let machine: Machine | undefined;
   /** Set when something other than the guest ends the run. */
   let ended: number | undefined;
@@ -63,7 +69,7 @@ export async function boot(request: BootRequest, observer?: Observer): Promise<n
     machine = await Machine.create({
       ...machineOptions(request),
       kernel,
-      ...(initrd && { initrd }),
+      ...(initrd && { initrd: ahead?.path === initrd.name ? { ...initrd, unpacked: ahead.unpacked } : initrd }),
       ...(observer && { observer }),
       modules,
       drives,

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import yargs, { type Argv } from 'yargs';
 import { markBareOptions } from './arguments.ts';
 import { BENCH_SYSCALL_EXAMPLES, benchSyscall, benchSyscallOptions } from './bench-syscall.ts';
-import { boot } from './boot.ts';
+import { boot, type UnpackedAhead } from './boot.ts';
 import { BOOT_EXAMPLES, bootOptions, parseBootArguments } from './boot-options.ts';
 import { cpuList, cpuShow } from './cpu.ts';
 import { inputErrorLine, internalErrorText, UsageError } from './errors.ts';
@@ -15,8 +15,8 @@ import { PROFILE_EXAMPLES, parseProfileArguments, profileOptions } from './profi
 /** Columns of the help, so that it is the same everywhere. */
 const HELP_WIDTH = 110;
 
-/** Runs the command line `args` (without node and script) and ends the process with its exit code. */
-export async function main(args: readonly string[]): Promise<void> {
+/** Runs the command line `args` (without node and script) and ends the process with its exit code. `ahead`: from bin/ahead.js. */
+export async function main(args: readonly string[], ahead?: UnpackedAhead): Promise<void> {
   const version = packageVersion();
   // should the event loop run dry before there is a result, that is no success
   process.exitCode = EXIT_CODE.internal;
@@ -24,13 +24,13 @@ export async function main(args: readonly string[]): Promise<void> {
     process.stderr.write(`${internalErrorText(error, version, args)}\n`);
     process.exit(EXIT_CODE.internal);
   });
-  process.exit(await runCommand(args, version));
+  process.exit(await runCommand(args, version, ahead));
 }
 
 /** As `main`, but returns the exit code. */
-export async function runCommand(args: readonly string[], version: string): Promise<number> {
+export async function runCommand(args: readonly string[], version: string, ahead?: UnpackedAhead): Promise<number> {
   try {
-    return await parseAndRun(args, version);
+    return await parseAndRun(args, version, ahead);
   } catch (error) {
     const line = inputErrorLine(error);
     process.stderr.write(`${line === undefined ? internalErrorText(error, version, args) : `ukl-emu: ${line}`}\n`);
@@ -38,11 +38,12 @@ export async function runCommand(args: readonly string[], version: string): Prom
   }
 }
 
-async function parseAndRun(args: readonly string[], version: string): Promise<number> {
+async function parseAndRun(args: readonly string[], version: string, ahead?: UnpackedAhead): Promise<number> {
   let run: (() => number | Promise<number>) | undefined;
-  const parser = commandLine(version, (command) => {
+  const chosen = (command: Command): void => {
     run = command;
-  });
+  };
+  const parser = commandLine(version, chosen, ahead);
   const output = await new Promise<string>((resolve, reject) => {
     void parser.parse(markBareOptions(args), {}, (error, _argv, text) => {
       if (error) reject(error);
@@ -56,7 +57,7 @@ async function parseAndRun(args: readonly string[], version: string): Promise<nu
 type Command = () => number | Promise<number>;
 
 /** The program's commands; `chosen` gets the one that a command line asks for. */
-function commandLine(version: string, chosen: (command: Command) => void): Argv {
+function commandLine(version: string, chosen: (command: Command) => void, ahead?: UnpackedAhead): Argv {
   return yargs()
     .scriptName('ukl-emu')
     .usage('$0 COMMAND [OPTIONS]\n\nAn x86-64 PC that boots Linux and unikernels.')
@@ -67,7 +68,7 @@ function commandLine(version: string, chosen: (command: Command) => void): Argv 
       (args) => {
         rejectRepeated(args);
         const request = parseBootArguments(args);
-        chosen(() => boot(request));
+        chosen(() => boot(request, undefined, ahead));
       },
     )
     .command(

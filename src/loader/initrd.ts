@@ -24,11 +24,13 @@ export interface InitrdOptions {
  * The bytes to hand to the guest: the file as it is for "guest", the unpacked chain for "host". What is no initramfs at all
  * (a file system image, say) passes unchanged. Rejects with LoadError when it is empty or a compressed member is damaged.
  */
-export async function loadInitrd({ name, bytes }: NamedBytes, options: InitrdOptions): Promise<Uint8Array> {
+export async function loadInitrd({ name, bytes, unpacked }: NamedBytes, options: InitrdOptions): Promise<Uint8Array> {
   if (bytes.length === 0) {
     throw new LoadError({ file: name, field: 'initrd', problem: 'the file is empty', remedy: 'leave --initrd out' });
   }
   if (options.unpack === 'guest' || compressionOf(bytes, skipZeros(bytes, 0)) === undefined) return bytes;
+  const ready = await unpacked;
+  if (ready !== undefined && ready.length <= options.maxOutput) return ready;
   const parts: Uint8Array[] = [];
   let produced = 0;
   let offset = 0;

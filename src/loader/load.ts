@@ -23,6 +23,8 @@ export interface NamedBytes {
   /** As the user gave it; for messages. */
   readonly name: string;
   readonly bytes: Uint8Array;
+  /** An initrd's bytes unpacked, if somebody is at that already; undefined where the loader is to do it. */
+  readonly unpacked?: Promise<Uint8Array | undefined>;
 }
 
 export interface LoadOptions {

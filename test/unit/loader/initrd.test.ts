@@ -21,6 +21,17 @@ describe('loadInitrd', () => {
     expect(Buffer.compare(await open(unbase64(PACKED[format])), makeSample())).toBe(0);
   });
 
+  it('takes what has been unpacked meanwhile, unless it failed, is too large or is not wanted', async () => {
+    const packed = gzipSync(second);
+    const unpacked = Promise.resolve(first);
+    const load = (ready: Promise<Uint8Array | undefined>, maxOutput: number, unpack: UnpackSide = 'host') =>
+      loadInitrd({ name: 'initrd', bytes: packed, unpacked: ready }, { unpack, maxOutput });
+    expect(await load(unpacked, 1 << 20)).toBe(first);
+    expect(await load(unpacked, 1 << 20, 'guest')).toBe(packed);
+    expect(Buffer.compare(await load(Promise.resolve(undefined), 1 << 20), second)).toBe(0);
+    await expect(load(unpacked, first.length - 1)).rejects.toThrow(/unpack/);
+  });
+
   it('joins a plain archive (early microcode) and a compressed one', async () => {
     const result = await open(join(first, zstdCompressSync(second)));
     expect(Buffer.compare(result, join(first, second))).toBe(0);
