@@ -19,7 +19,7 @@ export type EngineName = 'ukl-emu' | 'qemu' | 'native';
  * The same features on both sides: x86-64-v2 and what operating systems use beside it, without what QEMU 7.2 does not emulate.
  * The guest's /proc/cpuinfo is compared in every run (`flagDifferences`).
  */
-export const EMULATOR_CPU = 'x86-64-v2,-tsc_deadline,-nonstop_tsc,-fsrm,-rdseed';
+export const EMULATOR_CPU = 'x86-64-v2,-tsc_deadline,-nonstop_tsc,-fsrm,-rdseed,-arch_capabilities';
 export const QEMU_CPU =
   'qemu64,-svm,+sep,+ssse3,+sse4.1,+sse4.2,+popcnt,+rdtscp,+pdpe1gb,+fsgsbase,+smep,+smap,+umip,+rdrand,+erms,+clflushopt';
 

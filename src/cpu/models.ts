@@ -75,6 +75,7 @@ export const FEATURE_BITS: Readonly<Record<string, FeatureBit>> = {
   la57: bit(7, 'ecx', 16),
   rdpid: bit(7, 'ecx', 22),
   fsrm: bit(7, 'edx', 4),
+  arch_capabilities: bit(7, 'edx', 29),
   xsaveopt: bit(0xd, 'eax', 0, 1),
   xsavec: bit(0xd, 'eax', 1, 1),
   xgetbv1: bit(0xd, 'eax', 2, 1),
@@ -136,6 +137,7 @@ const SUPERVISOR = [
   'umip',
   'clflushopt',
   '3dnowprefetch',
+  'arch_capabilities',
 ];
 const MAX = [
   'pclmulqdq',

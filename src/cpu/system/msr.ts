@@ -9,6 +9,7 @@ export const MSR = {
   tscAdjust: 0x3b,
   biosSignature: 0x8b,
   mtrrCap: 0xfe,
+  archCapabilities: 0x10a,
   sysenterCs: 0x174,
   sysenterEsp: 0x175,
   sysenterEip: 0x176,
@@ -53,6 +54,15 @@ export interface MsrDevices {
   writeHypervisor?(index: number, value: bigint): boolean;
 }
 
+/**
+ * IA32_ARCH_CAPABILITIES (SDM vol. 4, table 2-2): RDCL_NO, SKIP_L1DFL_VMENTRY, SSB_NO, MDS_NO, IF_PSCHANGE_MC_NO, TAA_NO,
+ * SBDR_SSDP_NO, FBSDP_NO, PSDP_NO, BHI_NO, PBRSB_NO, GDS_NO, RFDS_NO, ITS_NO: this processor has no such buffers and reads
+ * nothing ahead of its permission checks, so kernels need not pay for working around them.
+ */
+const ARCH_CAPABILITIES = [0, 3, 4, 5, 6, 8, 13, 14, 15, 20, 24, 26, 27, 62].reduce(
+  (all, n) => all | (1n << BigInt(n)),
+  0n,
+);
 const GP: GuestFault = { vector: VECTOR.gp, error: 0 };
 const MTRR_VARIABLE = 8;
 const MTRR_FIXED = new Set([0x250, 0x258, 0x259, 0x268, 0x269, 0x26a, 0x26b, 0x26c, 0x26d, 0x26e, 0x26f]);
@@ -107,6 +117,8 @@ export class ModelSpecificRegisters {
         return 0n;
       case MSR.mtrrCap:
         return BigInt(MTRR_VARIABLE) | 0x500n;
+      case MSR.archCapabilities:
+        return this.#features.has('arch_capabilities') ? ARCH_CAPABILITIES : GP;
       case MSR.sysenterCs:
         return state.get64(STATE.sysenterCs);
       case MSR.sysenterEsp:

@@ -117,6 +117,7 @@ describe.each(DRIVERS)('control registers and MSRs, %s', (driver) => {
     ['IA32_MTRR_PHYSMASK0, beyond the physical addresses', 0x201, (1n << 40n) | 0x800n],
     ['IA32_MTRR_FIX64K, type 3', 0x250, 3n],
     ['IA32_MTRRCAP, read-only', 0xfe, 0n],
+    ['IA32_ARCH_CAPABILITIES, read-only', 0x10a, 1n],
     ['IA32_XSS, none offered', 0xda0, 1n],
     ['IA32_MC0_CTL, no bank', 0x400, 0n],
     ['IA32_MCG_STATUS, reserved', 0x17a, 8n],
@@ -147,6 +148,17 @@ describe.each(DRIVERS)('control registers and MSRs, %s', (driver) => {
     expect(rdmsr(0x179)).toBe(0n); // IA32_MCG_CAP: no banks
     expect(rdmsr(0xfe)).toBe(0x508n);
     expect(rdmsr(0xda0)).toBe(0n);
+  });
+  it('IA32_ARCH_CAPABILITIES only where CPUID offers it', () => {
+    const features = new BareMetal(driver, 'x86-64-v2');
+    features.enter('long');
+    features.cpu.processor.setGpr(1, 0x10an);
+    expect(features.run('0f32').vector).toBeUndefined();
+    expect(features.cpu.processor.gpr(0) & 1n).toBe(1n); // RDCL_NO
+    const without = new BareMetal(driver, 'x86-64-v2,-arch_capabilities');
+    without.enter('long');
+    without.cpu.processor.setGpr(1, 0x10an);
+    expect(without.run('0f32').vector).toBe(13);
   });
   it('x2APIC registers only where CPUID offers x2APIC', () => {
     const without = new BareMetal(driver, 'x86-64-v1');
