@@ -1,2 +1,2 @@
 # status only: the tests print their times.
-python3 -m test test_decimal test_statistics test_random test_hash test_hashlib test_zlib test_binascii
+python3 -m test test_decimal
