@@ -21,6 +21,8 @@ import { type SyscallResult, syscalls } from './syscall-experiment.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 const DOCUMENT = join(ROOT, 'docs/benchmarks.md');
+const SOURCES_HINT =
+  'this checkout is not built: every start of ukl-emu compiles its sources, half a second that users do not pay; npm run build first';
 
 interface Experiment {
   readonly name: string;
@@ -116,6 +118,7 @@ async function main(): Promise<void> {
   const where = environment();
   const progress = (text: string): void => void process.stderr.write(`bench: ${text}\n`);
   if (where.qemu === undefined) console.log(`${QEMU_HINT}\n`);
+  if (!existsSync(join(ROOT, 'dist/cli/main.js'))) console.log(`${SOURCES_HINT}\n`);
   const directory = join(ROOT, 'bench/results', options.update ? '.' : 'local');
   mkdirSync(directory, { recursive: true });
   const command = `npm run bench -- ${process.argv.slice(2).join(' ')}`.replace(/ -- $/, '');
