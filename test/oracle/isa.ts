@@ -157,7 +157,7 @@ oracle's masks (test/oracle) and the fuzzing runs recorded in isa-cases.json. Do
 ${rows.length} rows of the tables, ${mnemonics.size} mnemonics, ${forms} forms (row x mode x register or memory x width x prefix); ${
     missing.length === 0 ? 'every mnemonic has a meaning' : `without a meaning: ${missing.join(', ')}`
   }. Fuzzed with ${run.toLocaleString('en-US')} cases, each in both drivers, against ${reference(cases)}: ${differences} differences.
-How, and with which seeds: [fuzzing.md](fuzzing.md).
+How, with which seeds, and what became of the differences: [fuzzing.md](fuzzing.md).
 
 - **forms**: how many, and the rows they come from, in the SDM's notation (vol. 2, 3.1.1 and appendix A.2).
 - **drivers**: the interpreter has every form. "translated": the translator compiles it too; "interpreter": the translator
