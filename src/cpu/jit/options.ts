@@ -14,7 +14,7 @@ export interface JitOptions extends RegionLimits {
 }
 export const DEFAULT_JIT: JitOptions = {
   threshold: 1024,
-  growth: 64,
+  growth: 16,
   maxRegions: 20_000,
   maxBlocks: 100,
   maxInstructions: 800,
