@@ -289,6 +289,8 @@ export const PROFILE = {
   period: 32,
   /** Every how many branches from region to region one is sampled. */
   edgePeriod: 256,
+  /** A RET between regions counts as this fraction of one. */
+  jumpWeight: 8,
 } as const;
 /**
  * A TLB table without entries, read and write alike: while alignment is checked every access takes the slow path. All

@@ -36,14 +36,14 @@ export function buildDispatcher(m: ModuleBuilder): FunctionBuilder {
         const next = f.let(i32.load(entry, JUMP_CACHE.record));
         f.if(i32.eq(i32.load16U(next, RECORD.handler), i32.const(PSEUDO.enter)), () => {
           f.store64(ZERO, i64.and(ip, i64.const(-4096)), STATE.pageBase);
-          // a RET tells nothing of what its region should hold: the CALL does
-          const step = i32.ne(f.get('i32', code), i32.const(EXIT.return));
+          // a RET says less than the CALL of what its region should hold: it may go to any caller
+          const step = i32.select(returned, i32.const(1), i32.const(PROFILE.jumpWeight));
           const left = f.let(i32.sub(i32.load(ZERO, STATE.edgeCountdown), step));
           f.store32(ZERO, left, STATE.edgeCountdown);
           f.if(
             i32.leS(left, i32.const(0)),
             () => {
-              f.store32(ZERO, i32.const(PROFILE.edgePeriod), STATE.edgeCountdown);
+              f.store32(ZERO, i32.const(PROFILE.edgePeriod * PROFILE.jumpWeight), STATE.edgeCountdown);
               emitSample(f, next, rec, f.get('i64', base));
             },
             undefined,
