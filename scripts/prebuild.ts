@@ -1,7 +1,8 @@
 // Writes into the built package what start-up would otherwise make of the sources (docs/architecture.md, "Start-up").
 import { writeFileSync } from 'node:fs';
 import { bootShapes } from '../src/cpu/interpreter/boot-shapes.ts';
-import { buildBootHandlers, buildCore, type PrebuiltImage } from '../src/cpu/prebuilt.ts';
+import { buildBootHandlers, buildCore } from '../src/cpu/prebuilt.ts';
+import type { PrebuiltImage } from '../src/cpu/prebuilt-types.ts';
 
 const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64');
 const { helpers, interpreter } = buildCore();

@@ -4,6 +4,7 @@ import { createServer, type Socket } from 'node:net';
 import type { SerialPort } from '../machine/serial-port.ts';
 import { UsageError } from './errors.ts';
 import { type FlowControl, flowControlled } from './output.ts';
+import type { SerialBackend } from './serial-backend.ts';
 import { connectStdio, type StdioActions } from './stdio.ts';
 
 /** Where the guest's serial console goes. */
@@ -27,14 +28,6 @@ export function parseSerial(spec: string): SerialSpec {
   throw new UsageError(
     `--serial ${spec}: is none of stdio, null, file:PATH, tcp:HOST:PORT (a port from 0 to 65535, 0 picks one)`,
   );
-}
-
-/** One end of the console outside the machine. */
-export interface SerialBackend {
-  /** Joins it to the machine's port; until then nothing is read. */
-  connect(port: SerialPort): void;
-  /** Lets everything written reach its destination, and gives the terminal back; further calls do nothing more. */
-  close(): Promise<void>;
 }
 
 /** Opens what `spec` names. Rejects with UsageError. */

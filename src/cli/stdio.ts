@@ -3,7 +3,7 @@ import type { ReadStream, WriteStream } from 'node:tty';
 import type { SerialPort } from '../machine/serial-port.ts';
 import { EscapeFilter } from './escape.ts';
 import { type FlowControl, flowControlled } from './output.ts';
-import type { SerialBackend } from './serial.ts';
+import type { SerialBackend } from './serial-backend.ts';
 
 /** What the person at the console can ask of the program. */
 export interface StdioActions extends FlowControl {

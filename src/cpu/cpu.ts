@@ -45,7 +45,6 @@ export interface CpuOptions {
   readonly features: ReadonlySet<string>;
   readonly cpuid: CpuidOptions;
   readonly bus: CpuBus;
-  /** Compiles the core; the embedder may pin V8's baseline tier around it. */
   /** 'interpreter' translates nothing. */
   readonly engine?: 'auto' | 'interpreter';
   readonly jit?: Partial<JitOptions>;

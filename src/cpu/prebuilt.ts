@@ -7,6 +7,7 @@ import { buildHandlersModule, type HandlerSource } from './interpreter/handlers.
 import { HOT_ENCODINGS } from './interpreter/hot-forms.ts';
 import type { ShapesImage } from './interpreter/shapes.ts';
 import { PREBUILT_IMAGE } from './prebuilt-image.ts';
+import type { PrebuiltImage } from './prebuilt-types.ts';
 import { SEMANTICS } from './semantics/index.ts';
 
 /** A wasm module that executes forms: by their place in `forms`. */
@@ -24,19 +25,6 @@ export interface Prebuilt {
   /** Entries of the table of shapes; in the package only. */
   readonly shapes: ShapesImage | undefined;
 }
-/** A Prebuilt as text: bytes in base64, lists joined by newlines. */
-export interface PrebuiltImage {
-  readonly helpers: string;
-  readonly interpreter: string;
-  readonly interpreterForms: string;
-  readonly handlers: string;
-  readonly handlerForms: string;
-  readonly traits: string;
-  readonly shapes: string;
-  readonly shapeForms: string;
-  readonly shapeFeatures: string;
-}
-
 let cached: Prebuilt | undefined;
 
 /** From the package, or made now. */

@@ -17,7 +17,7 @@ import { Driver, factsOf, signExtend, zeroExtend } from '../driver/driver.ts';
 import type { FlagRecord } from '../flags.ts';
 import type { Bytes } from '../semantics/context.ts';
 import { EXIT, SLOW, STATE } from '../state.ts';
-import { isIndirect } from './discover.ts';
+import { directTarget, isIndirect } from './discover.ts';
 import { TARGET_ENTRY, type TargetTable } from './target-table.ts';
 
 /** What all instructions of a region share: guest registers and flags as wasm locals, and the ways out. */
@@ -300,9 +300,8 @@ export class TranslatorContext extends Driver {
     // as in checkCodeLimit
   }
   jumpRelative(i: number, condition?: I32): void {
-    const o = this.d.operands[i]!;
-    if (o.kind !== 'rel') throw new RangeError('no relative target');
-    const target = this.#offset + this.d.length + o.displacement;
+    const target = i === 0 ? directTarget({ d: this.d, offset: this.#offset }) : undefined;
+    if (target === undefined) throw new RangeError('no relative target');
     if (condition === undefined) {
       this.#frame.branchTo(target);
       this.ended = true;

@@ -158,7 +158,7 @@ export function discover(host: DiscoveryHost, entry: number, growth?: Growth): R
       }
       instructions.set(at, d);
       const next = at + d.length;
-      const target = d.operands[0]?.kind === 'rel' ? next + d.operands[0].displacement : undefined;
+      const target = directTarget({ d, offset: at });
       if (d.row.ends || ENDS_REGION.has(d.row.mnemonic)) {
         if (d.row.mnemonic === 'call' || !d.row.ends || d.row.mnemonic === 'syscall') {
           const within = target === undefined ? isIndirect(d) && (growth?.indirect.length ?? 0) > 0 : isWanted(target);
@@ -193,6 +193,12 @@ export function discover(host: DiscoveryHost, entry: number, growth?: Growth): R
 /** A JMP or CALL whose target is computed. */
 export const isIndirect = (d: DecodedInstruction): boolean =>
   (d.row.mnemonic === 'jmp' || d.row.mnemonic === 'call') && d.operands[0]?.kind !== 'rel';
+
+/** Where a relative branch goes, as an offset like its own; undefined for any other instruction. */
+export function directTarget({ d, offset }: BlockInstruction): number | undefined {
+  const operand = d.operands[0];
+  return operand?.kind === 'rel' ? offset + d.length + operand.displacement : undefined;
+}
 
 const isConditional = (d: DecodedInstruction): boolean =>
   d.row.condition !== undefined || d.row.mnemonic.startsWith('loop') || /^j[er]?cxz$/.test(d.row.mnemonic);

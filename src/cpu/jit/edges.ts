@@ -4,8 +4,6 @@ export interface Edge {
   readonly sourceBase: bigint;
   readonly target: number;
   readonly targetBase: bigint;
-  /** TLB table for reads of the privilege at the target. */
-  readonly tlbRead: number;
 }
 
 /** More edges than this are not worth remembering: counting starts anew. */

@@ -1,4 +1,4 @@
-import type { Growth, RegionPlan } from './discover.ts';
+import { directTarget, type Growth, type RegionPlan } from './discover.ts';
 import type { Edge } from './edges.ts';
 import type { Region } from './region.ts';
 
@@ -12,8 +12,8 @@ function directTargets(plan: RegionPlan): Set<number> {
   for (const b of plan.blocks) {
     targets.add(b.end);
     const last = b.instructions.at(-1);
-    const operand = last?.d.operands[0];
-    if (last && operand?.kind === 'rel') targets.add(last.offset + last.d.length + operand.displacement);
+    const target = last && directTarget(last);
+    if (target !== undefined) targets.add(target);
   }
   return targets;
 }

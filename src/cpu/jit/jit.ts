@@ -122,7 +122,6 @@ export class Jit {
             sourceBase: memory.i64[(at + PROFILE.fromBase) >> 3]!,
             target: record,
             targetBase: pageBase,
-            tlbRead,
           });
         }
         continue;

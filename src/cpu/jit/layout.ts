@@ -1,4 +1,4 @@
-import { type Block, isIndirect, type RegionPlan } from './discover.ts';
+import { type Block, directTarget, isIndirect, type RegionPlan } from './discover.ts';
 
 /** A block at its place in the order. */
 export interface BlockNode {
@@ -124,12 +124,12 @@ function successors(b: Block, plan: RegionPlan): number[] {
   if (b.exit === 'fall') return [b.end];
   if (b.exit === 'interpret') return [];
   const last = b.instructions.at(-1)!;
-  const target = last.d.operands[0];
+  const target = directTarget(last);
   if (last.d.row.mnemonic === 'ret') return [...plan.continuations];
   if (isIndirect(last.d)) return [...plan.indirect];
   const out: number[] = [];
   // the fall-through last in the walk comes first in reverse postorder
-  if (target?.kind === 'rel') out.push(last.offset + last.d.length + target.displacement);
+  if (target !== undefined) out.push(target);
   if (!['jmp', 'call'].includes(last.d.row.mnemonic)) out.push(b.end);
   return out;
 }

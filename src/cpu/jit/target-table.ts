@@ -2,8 +2,7 @@ import type { StateMemory } from '../state-memory.ts';
 
 /** Fewer targets than this are compared one after the other. */
 export const TABLE_MINIMUM = 5;
-const ENTRY = { size: 16, offset: 0, number: 8 } as const;
-export const TARGET_ENTRY = ENTRY;
+export const TARGET_ENTRY = { size: 16, offset: 0, number: 8 } as const;
 
 /** A perfect hash of where a region's indirect branches go: ((offset >> shift) & mask) tells the one entry to compare. */
 export interface TargetTable {
@@ -29,13 +28,13 @@ export function planTable(offsets: readonly number[]): Omit<TargetTable, 'addres
   }
   return undefined;
 }
-export const tableBytes = (plan: Pick<TargetTable, 'mask'>): number => (plan.mask + 1) * ENTRY.size;
+export const tableBytes = (plan: Pick<TargetTable, 'mask'>): number => (plan.mask + 1) * TARGET_ENTRY.size;
 
 export function writeTable(memory: StateMemory, table: TargetTable): void {
-  for (let slot = 0; slot <= table.mask; slot++) memory.set64(table.address + slot * ENTRY.size, NOWHERE);
+  for (let slot = 0; slot <= table.mask; slot++) memory.set64(table.address + slot * TARGET_ENTRY.size, NOWHERE);
   table.targets.forEach((offset, number) => {
-    const at = table.address + ((offset >> table.shift) & table.mask) * ENTRY.size;
-    memory.i64[(at + ENTRY.offset) >> 3] = BigInt(offset);
-    memory.set32(at + ENTRY.number, number);
+    const at = table.address + ((offset >> table.shift) & table.mask) * TARGET_ENTRY.size;
+    memory.i64[(at + TARGET_ENTRY.offset) >> 3] = BigInt(offset);
+    memory.set32(at + TARGET_ENTRY.number, number);
   });
 }

@@ -26,7 +26,6 @@ export interface TranslationMode {
 
 const STATUS = FLAG.cf | FLAG.pf | FLAG.af | FLAG.zf | FLAG.sf | FLAG.of;
 const PAGE = 4096;
-const EFLAGS_TF = 0x100;
 
 /** (entry number) -> EXIT code: one region as a function of module `m`. */
 export function translateRegion(
@@ -206,7 +205,7 @@ function mustLeaveAfter(mnemonic: string, mode: TranslationMode): I32 | undefine
   const pending = i32.load(ZERO, STATE.pending);
   if (mnemonic === 'sti') return pending;
   if (mnemonic !== 'popf') return undefined;
-  const stepping = i32.and(i32.load(ZERO, STATE.eflags), i32.const(EFLAGS_TF));
+  const stepping = i32.and(i32.load(ZERO, STATE.eflags), i32.const(FLAG.tf));
   const otherTables = i32.ne(i32.load(ZERO, STATE.tlbRead), i32.const(mode.tlbRead));
   return i32.or(pending, i32.or(stepping, otherTables));
 }
