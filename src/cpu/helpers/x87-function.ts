@@ -1,6 +1,6 @@
 /** x87 operations on ST(0) that are exact or correctly rounded (SDM vol. 1, 8.3.5). */
-import { ZERO } from '../../wasm/builder.ts';
-import { type I32, type I64, i32, i64 } from '../../wasm/expr.ts';
+import { type FunctionBuilder, ZERO } from '../../wasm/builder.ts';
+import { type Callable, type I32, type I64, i32, i64 } from '../../wasm/expr.ts';
 import type { HelperDefinition } from './definition.ts';
 import {
   c32,
@@ -165,19 +165,23 @@ const extract: HelperDefinition = {
     f.callVoid(h('x87FromInteger'), [i64.extendS(exponent)]);
   },
 };
+/** Ends an instruction that replaces ST(0) and pushes beside it, when ST(0) is empty or there is no room: two indefinites. */
+export function refuseToPushBeside(f: FunctionBuilder, h: (name: string) => Callable): void {
+  const empty = f.let(isEmpty(c32(0)));
+  f.if(i32.or(empty, i32.eqz(isEmpty(c32(7)))), () => {
+    f.if(f.call('i32', h('x87Finish'), [c32(STACK_FAULT), i32.eqz(empty)]), () => {
+      setStack(f, c32(0), c32(INDEFINITE.top), c64(INDEFINITE.mantissa));
+      push(f, c32(INDEFINITE.top), c64(INDEFINITE.mantissa));
+    });
+    f.return();
+  });
+}
 const extractStack: HelperDefinition = {
   name: 'x87ExtractStack',
   params: [],
   results: [],
   build(f, h) {
-    const empty = f.let(isEmpty(c32(0)));
-    f.if(i32.or(empty, i32.eqz(isEmpty(c32(7)))), () => {
-      f.if(f.call('i32', h('x87Finish'), [c32(STACK_FAULT), i32.eqz(empty)]), () => {
-        setStack(f, c32(0), c32(INDEFINITE.top), c64(INDEFINITE.mantissa));
-        push(f, c32(INDEFINITE.top), c64(INDEFINITE.mantissa));
-      });
-      f.return();
-    });
+    refuseToPushBeside(f, h);
     begin(f);
     const v = stack(f, c32(0));
     f.callVoid(h('x87Extract'), [v.top, v.mantissa]);

@@ -8,14 +8,13 @@ import { type Extended, TRANSCENDENTALS, transcendentalNumber, type Wide } from 
 import { STATE } from '../state.ts';
 import type { StateMemory } from '../state-memory.ts';
 import type { HelperDefinition } from './definition.ts';
-import { c32, c64, cell32, cell64, FLAG, N0, raiseFlags, SOFT, TOP, type Unpacked } from './float-core.ts';
+import { c32, cell32, cell64, FLAG, N0, raiseFlags, SOFT, TOP, type Unpacked } from './float-core.ts';
 import { invalid, refuseNans, reportDenormals } from './x87-arith.ts';
 import {
   BIAS,
   begin,
   exponentField,
   FSW,
-  INDEFINITE,
   isDenormal80,
   isEmpty,
   isInfinite80,
@@ -23,7 +22,6 @@ import {
   type Lookup,
   push,
   RESULT,
-  STACK_FAULT,
   setResult80,
   setStack,
   signOf80,
@@ -32,6 +30,7 @@ import {
   type Value,
   value,
 } from './x87-core.ts';
+import { refuseToPushBeside } from './x87-function.ts';
 
 /** Operands for JavaScript: mantissa, exponent, sign; the second one 16 bytes on. */
 const OPERAND = { mantissa: SOFT.lanes, exponent: SOFT.lanes + 8, sign: SOFT.lanes + 12, size: 16 } as const;
@@ -210,14 +209,7 @@ const twoResults = (name: string, first: string, second: string | undefined): He
   results: [],
   build(f, h) {
     clearC2(f);
-    const empty = f.let(isEmpty(c32(0)));
-    f.if(i32.or(empty, i32.eqz(isEmpty(c32(7)))), () => {
-      f.if(f.call('i32', h('x87Finish'), [c32(STACK_FAULT), i32.eqz(empty)]), () => {
-        setStack(f, c32(0), c32(INDEFINITE.top), c64(INDEFINITE.mantissa));
-        push(f, c32(INDEFINITE.top), c64(INDEFINITE.mantissa));
-      });
-      f.return();
-    });
+    refuseToPushBeside(f, h);
     begin(f);
     const v = stack(f, c32(0));
     refuseLarge(f, h, v);
