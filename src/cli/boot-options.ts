@@ -44,7 +44,7 @@ export const BOOT_OPTIONS = {
     type: 'string',
     array: true,
     requiresArg: true,
-    describe: 'disk image: FILE[,readonly][,discard] (repeatable)',
+    describe: 'disk image: FILE[,readonly][,discard][,transport=...] (repeatable)',
   },
   net: {
     type: 'string',

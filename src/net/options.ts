@@ -19,7 +19,7 @@ export type StreamAddress =
   | { readonly type: 'inet'; readonly host: string; readonly port: number }
   | { readonly type: 'unix'; readonly path: string };
 
-const TRANSPORTS = ['transitional', 'legacy', 'modern', 'mmio'] as const;
+export const TRANSPORTS = ['transitional', 'legacy', 'modern', 'mmio'] as const;
 /** How the card is plugged in: on PCI, for drivers of either kind, legacy or modern ones only, or as a virtio-mmio window. */
 export type CardTransport = (typeof TRANSPORTS)[number];
 

@@ -49,7 +49,7 @@ describe.skipIf(SKIPPED)('disks of a Debian guest', () => {
     const constant = randomBytes(MIB);
     await writeFile(disk, expected);
     await writeFile(fixed, constant);
-    const { machine, shell } = await boot([`${disk},discard`, `${fixed},readonly`]);
+    const { machine, shell } = await boot([`${disk},discard`, `${fixed},readonly,transport=modern`]);
     const run = async (command: string): Promise<string> => {
       const { output, status } = await shell.run(command);
       expect(`${status}: ${output}`).toMatch(/^0: /);

@@ -57,7 +57,17 @@ describe('values', () => {
   test('drives', () => {
     expect(parseDrive('disk.img')).toEqual({ path: 'disk.img', readonly: false, discard: false });
     expect(parseDrive('a,,b.img,readonly,discard')).toEqual({ path: 'a,b.img', readonly: true, discard: true });
-    for (const spec of ['', ',readonly', 'x,rw', 'x,']) expect(() => parseDrive(spec)).toThrow(UsageError);
+    expect(parseDrive('x,transport=modern,readonly')).toMatchObject({ transport: 'modern', readonly: true });
+    const wrong = [
+      '',
+      ',readonly',
+      'x,rw',
+      'x,',
+      'x,transport',
+      'x,transport=isa',
+      'x,transport=mmio,transport=legacy',
+    ];
+    for (const spec of wrong) expect(() => parseDrive(spec)).toThrow(UsageError);
   });
 });
 
