@@ -1,4 +1,4 @@
-import { directTarget, type Growth, type RegionPlan } from './discover.ts';
+import type { Growth } from './discover.ts';
 import type { Edge } from './edges.ts';
 import type { Region } from './region.ts';
 
@@ -6,39 +6,27 @@ const PAGE = 4096;
 /** Linear address that a region's offsets count from, when its entry at `offset` lies in the page at `pageBase`. */
 const baseOf = (offset: number, pageBase: bigint): bigint => pageBase - BigInt(Math.floor(offset / PAGE) * PAGE);
 
-/** Where the blocks of a plan go without a computed target. */
-function directTargets(plan: RegionPlan): Set<number> {
-  const targets = new Set<number>();
-  for (const b of plan.blocks) {
-    targets.add(b.end);
-    const last = b.instructions.at(-1);
-    const target = last && directTarget(last);
-    if (target !== undefined) targets.add(target);
-  }
-  return targets;
-}
-
 /** What `region` should become so that the branches in `edges` stay within it; `base`: its offsets' origin. */
 export function growthOf(
   region: Region,
   edges: readonly Edge[],
   entryOf: (record: number) => { readonly region: Region; readonly offset: number } | undefined,
 ): { base: bigint; growth: Growth } {
-  const { plan } = region;
+  const { outline } = region;
   const first = edges[0]!;
   const base = baseOf(entryOf(first.source)!.offset, first.sourceBase);
-  const direct = directTargets(plan);
-  const blocks = new Set(plan.blocks.map((b) => b.offset));
-  const indirect = new Set(plan.indirect);
+  const direct = new Set([...outline.ends, ...outline.targets]);
+  const blocks = new Set(outline.starts);
+  const indirect = new Set(outline.indirect);
   for (const edge of edges) {
     const target = entryOf(edge.target);
     if (!target || target.region.tlb.read !== region.tlb.read) continue;
     // the same region entered at another linear address grows another time
     if (baseOf(entryOf(edge.source)!.offset, edge.sourceBase) !== base) continue;
     const delta = Number(baseOf(target.offset, edge.targetBase) - base);
-    for (const b of target.region.plan.blocks) blocks.add(b.offset + delta);
-    for (const offset of target.region.plan.indirect) indirect.add(offset + delta);
+    for (const offset of target.region.outline.starts) blocks.add(offset + delta);
+    for (const offset of target.region.outline.indirect) indirect.add(offset + delta);
     if (!direct.has(target.offset + delta)) indirect.add(target.offset + delta);
   }
-  return { base, growth: { entries: plan.entries, blocks, indirect: [...indirect] } };
+  return { base, growth: { entries: outline.entries, blocks, indirect: [...indirect] } };
 }

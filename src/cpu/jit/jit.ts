@@ -9,7 +9,7 @@ import { type DiscoveryHost, discover, type RegionPlan } from './discover.ts';
 import { type Edge, EdgeProfile } from './edges.ts';
 import { growthOf } from './growth.ts';
 import type { JitOptions } from './options.ts';
-import type { Region, TlbTables } from './region.ts';
+import { outlineOf, type Region, type TlbTables } from './region.ts';
 import { planTable, TABLE_MINIMUM, type TargetTable, tableBytes, writeTable } from './target-table.ts';
 import { translateRegion } from './translate.ts';
 
@@ -167,14 +167,15 @@ export class Jit {
     }
     const candidates: Candidate[] = [];
     for (const [region, edges] of groups) {
-      const ramPage = region.plan.pages.get(Math.floor(region.plan.entries[0]! / 4096))!;
+      const { outline } = region;
+      const ramPage = outline.pages.get(Math.floor(outline.entries[0]! / 4096))!;
       const { base, growth } = growthOf(region, edges, (record) => this.#entries.get(record));
-      const plan = discover(this.#discoveryHost(ramPage, base), region.plan.entries[0]!, growth);
+      const plan = discover(this.#discoveryHost(ramPage, base), outline.entries[0]!, growth);
       this.#edges.forget(region.records);
       for (const { target } of edges) this.#edges.forget([target]);
-      const grew = plan && plan.blocks.length > region.plan.blocks.length;
+      const grew = plan && plan.blocks.length > outline.starts.length;
       // what cannot grow now will not be asked again
-      if (grew || (plan && plan.indirect.length > region.plan.indirect.length))
+      if (grew || (plan && plan.indirect.length > outline.indirect.length))
         candidates.push({ plan, ramPage, tlb: region.tlb, replaces: region });
       else for (const { source, target } of edges) this.#edges.ignore(source, target);
     }
@@ -210,7 +211,7 @@ export class Jit {
       const validCell = this.#freeCells.pop() ?? memory.allocate(16);
       memory.set32(validCell, 0xffff_ffff);
       const region: Region = {
-        plan,
+        outline: outlineOf(plan),
         slot: this.#freeSlots.pop() ?? this.#host.allocateSlot(),
         validCell,
         tlb,
@@ -236,13 +237,13 @@ export class Jit {
       );
       m.export(f);
       this.stats.instructions += plan.blocks.reduce((sum, b) => sum + b.instructions.length, 0);
-      return { region, name, replaces, marks: f.marks };
+      return { region, plan, name, replaces, marks: f.marks };
     });
     const bytes = m.encode();
     const translated = performance.now();
     this.#options.onModule?.({
       bytes,
-      regions: made.map(({ name, region, marks }) => ({ name, marks, plan: region.plan, growths: region.growths })),
+      regions: made.map(({ name, plan, region, marks }) => ({ name, marks, plan, growths: region.growths })),
     });
     const { exports } = new WebAssembly.Instance(this.#host.compile(bytes), imports);
     for (const { region, name, replaces } of made) {
@@ -269,22 +270,23 @@ export class Jit {
   #install(region: Region): void {
     const { cache } = this.#host;
     this.#regions.add(region);
-    for (const [delta, page] of region.plan.pages) {
+    const { pages, entries, starts, ends } = region.outline;
+    for (const [delta, page] of pages) {
       let set = this.#byPage.get(page);
       if (!set) this.#byPage.set(page, (set = new Set()));
       set.add(region);
-      for (const b of region.plan.blocks) {
+      starts.forEach((start, n) => {
         // every byte of the region must be watched, executed by the interpreter or not
-        const from = Math.max(b.offset, delta * 4096);
-        const to = Math.min(b.end, (delta + 1) * 4096);
+        const from = Math.max(start, delta * 4096);
+        const to = Math.min(ends[n]!, (delta + 1) * 4096);
         if (to > from) cache.watch(page, from - delta * 4096, to - from);
-      }
+      });
     }
-    region.plan.entries.forEach((offset, n) => {
-      const page = region.plan.pages.get(Math.floor(offset / 4096))!;
+    entries.forEach((offset, n) => {
+      const page = pages.get(Math.floor(offset / 4096))!;
       // places another region comes back to are better in the larger one, which may hold what they return to
       const owner = this.#entryAt(page, offset & 0xfff);
-      if (owner && region.growths > 0 && owner.region.plan.entries[0] !== owner.offset)
+      if (owner && region.growths > 0 && owner.region.outline.entries[0] !== owner.offset)
         this.#giveUp(owner.region, owner.record);
       const record = cache.installEntry(page, offset & 0xfff, region.slot, n);
       if (record === undefined) return;
@@ -324,7 +326,7 @@ export class Jit {
       // records of the dropped page itself are gone already
       if (cache.pageOfRecord(record) !== droppedPage) cache.removeEntry(record);
     }
-    for (const page of region.plan.pages.values()) {
+    for (const page of region.outline.pages.values()) {
       if (page !== droppedPage) this.#byPage.get(page)?.delete(region);
     }
     table.set(region.slot, null);
