@@ -5,6 +5,7 @@
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
+import { cpio, type Entry } from '../images/cpio.ts';
 import { CACHE, capture, Failure, runMain } from '../images/support.ts';
 import { Machine } from '../src/index.ts';
 
@@ -17,10 +18,13 @@ const USAGE = `npm run verify:userland -- [options]
   --minutes N    limit for each model (default 240)
   --dir DIR      what npm run images:debian-user built (default: its default)
   --kernel FILE  default: the cloud kernel that npm run images:debian fetched
-  --log FILE     appends the guest's console there`;
+  --log FILE     appends the guest's console there
+  --lines        also prints each line of a check as it comes, with the guest and processor seconds that it took`;
 
-/** Checks that know by themselves what is right, and print times or "WRONG": natively they are not run. */
-const SELF_CHECKING = /^(stress-|openssl-speed$|python-)/;
+/** Checks, programs and init.sh; the image's own may be older. */
+const SOURCES = join(import.meta.dirname, '..', 'images', 'debian-user');
+/** Prints figures of the machine; what it computes it verifies itself. */
+const UNCOMPARED = 'openssl-speed';
 /** Natively glibc chooses its functions by these; a guest of the first level has none of them. */
 const WITHOUT_AVX =
   'glibc.cpu.hwcaps=-AVX2,-AVX,-FMA,-FMA4,-AVX512F,-AVX512VL,-BMI2,-ERMS,-FSRM,-SSE4_1,-SSE4_2,-SSSE3';
@@ -37,13 +41,14 @@ const decode = (lines: readonly string[]): string => Buffer.from(lines.join(''),
 
 /** Reads the console as init.sh writes it. */
 class Reader {
+  readonly #progress: (line: string) => void;
   readonly #report: (result: Result) => void;
   #rest = '';
   #section: string[] = [];
   #output = '';
-  done = false;
 
-  constructor(report: (result: Result) => void) {
+  constructor(progress: (line: string) => void, report: (result: Result) => void) {
+    this.#progress = progress;
     this.#report = report;
   }
   add(text: string): void {
@@ -54,6 +59,8 @@ class Reader {
   #line(line: string): void {
     const [word, kind, name = '', status, from, to] = line.split(' ');
     if (word !== 'verify') this.#section.push(line);
+    else if (kind === 'start') this.#progress(`start ${name}`);
+    else if (kind === 'line') this.#progress(line.slice('verify line '.length));
     else if (kind === 'output') this.#section = [];
     else if (kind === 'errors') {
       this.#output = decode(this.#section);
@@ -61,13 +68,14 @@ class Reader {
     } else if (kind === 'end') {
       const errors = decode(this.#section);
       this.#report({ name, status: Number(status), output: this.#output, errors, seconds: Number(to) - Number(from) });
-    } else if (kind === 'done') this.done = true;
+    }
   }
 }
 
 async function native(root: string, name: string, environment: NodeJS.ProcessEnv): Promise<Result> {
   const started = performance.now();
   const script = `mount -t proc proc '${root}/proc' && mount --rbind /dev '${root}/dev' && mount -t tmpfs tmpfs '${root}/tmp' &&
+    mount --bind '${SOURCES}/checks' '${root}/verify/checks' && mount --bind '${SOURCES}/programs' '${root}/verify/programs' &&
     exec chroot '${root}' sh -c 'cd /tmp && exec sh /verify/checks/${name}.sh'`;
   const env = {
     PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
@@ -78,6 +86,21 @@ async function native(root: string, name: string, environment: NodeJS.ProcessEnv
   const { status, stdout, stderr } = await capture('unshare', ['--mount', 'sh', '-c', script], { env });
   const seconds = (performance.now() - started) / 1000;
   return { name, status, output: stdout.toString(), errors: stderr, seconds };
+}
+
+/** An archive with today's checks, which the kernel unpacks over those of the image. */
+function checks(): Buffer {
+  const file = (path: string): Entry => ({
+    kind: 'file',
+    path: `verify/${path}`,
+    mode: 0o755,
+    content: readFileSync(join(SOURCES, path)),
+  });
+  const directory = (path: string): Entry[] => [
+    { kind: 'directory', path: `verify/${path}` },
+    ...readdirSync(join(SOURCES, path)).map((name) => file(join(path, name))),
+  ];
+  return cpio([file('init.sh'), ...directory('checks'), ...directory('programs')], 0);
 }
 
 /** The first line that differs. */
@@ -101,6 +124,7 @@ async function main(): Promise<void> {
       dir: { type: 'string', default: join(CACHE, 'debian-user') },
       kernel: { type: 'string', default: join(CACHE, 'debian', 'cloud.vmlinuz') },
       log: { type: 'string' },
+      lines: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
   });
@@ -113,40 +137,48 @@ async function main(): Promise<void> {
   if (engine !== 'auto' && engine !== 'interpreter') throw new Failure(`--engine ${engine}: not auto or interpreter`);
   if (clock !== 'instructions' && clock !== 'host') throw new Failure(`--clock ${clock}: not instructions or host`);
   const root = resolve(values.dir, 'root');
-  const all = readdirSync(join(root, 'verify', 'checks')).map((file) => basename(file, '.sh'));
+  const all = readdirSync(join(SOURCES, 'checks')).map((file) => basename(file, '.sh'));
   const only = values.only?.split(',') ?? all;
   const unknown = only.filter((name) => !all.includes(name));
   if (unknown.length > 0) throw new Failure(`no check ${unknown.join()}; there are ${all.join(', ')}`);
   const image = (path: string) => ({ name: basename(path), bytes: readFileSync(path) });
+  const initrd = Buffer.concat([readFileSync(join(values.dir, 'initrd.cpio')), checks()]);
 
   let wrong = 0;
   for (const cpu of values.cpu) {
     const old = cpu.startsWith('x86-64-v1') || cpu.startsWith('qemu64');
     const expected = new Map<string, Result>();
-    for (const name of only)
-      if (!SELF_CHECKING.test(name))
-        expected.set(name, await native(root, name, old ? { GLIBC_TUNABLES: WITHOUT_AVX } : {}));
+    for (const name of only) expected.set(name, await native(root, name, old ? { GLIBC_TUNABLES: WITHOUT_AVX } : {}));
     const seen = new Set<string>();
     const report = (guest: Result): void => {
       seen.add(guest.name);
       const host = expected.get(guest.name);
       const failed =
         guest.status === 0 ? undefined : `status ${guest.status}: ${(guest.errors || guest.output).slice(-1500)}`;
+      const compared = guest.name !== UNCOMPARED;
       const lines = guest.output.split('\n');
-      const differs = host
-        ? difference(host.output, guest.output)
-        : lines.filter((line) => line.endsWith('WRONG')).join(', ') || undefined;
-      const problem = failed ?? differs;
+      const wrongLines = lines.filter((line) => line.endsWith('WRONG')).join(', ') || undefined;
+      const differs = compared && host ? difference(host.output, guest.output) : undefined;
+      const problem = failed ?? wrongLines ?? differs;
       if (problem !== undefined) wrong++;
-      const right = host ? 'as natively' : `right (${lines.length - 1} lines)`;
-      const times = `${host ? `native ${host.seconds.toFixed(1)} s, ` : ''}guest ${guest.seconds.toFixed(1)} s`;
+      const right = compared ? `as natively (${lines.length - 1} lines)` : 'right';
+      const times = `native ${host?.seconds.toFixed(1)} s, guest ${guest.seconds.toFixed(1)} s`;
       console.log(`${cpu} ${guest.name}: ${problem === undefined ? right : `WRONG, ${problem}`} (${times})`);
     };
-    const reader = new Reader(report);
+    let last = { guest: 0, processor: 0 };
+    const progress = (line: string): void => {
+      if (!values.lines) return;
+      const { user, system } = process.cpuUsage(started);
+      const now = { guest: machine.stats().guestNs / 1e9, processor: (user + system) / 1e6 };
+      const [guest, processor] = [now.guest - last.guest, now.processor - last.processor];
+      console.log(`  ${line} (guest ${guest.toFixed(2)} s, processor ${processor.toFixed(1)} s)`);
+      last = now;
+    };
+    const reader = new Reader(progress, report);
     const started = process.cpuUsage();
     await using machine = await Machine.create({
       kernel: image(values.kernel),
-      initrd: image(join(values.dir, 'initrd.cpio')),
+      initrd: { name: 'initrd.cpio', bytes: initrd },
       cmdline: `console=ttyS0 quiet mitigations=off rdinit=/verify/init.sh verify=${only.join()}`,
       memory: values.memory,
       cpu,

@@ -14,8 +14,8 @@ echo "verify begin $(uname -r)"
 for name in $(echo "${verify:-$(ls /verify/checks | sed 's/\.sh$//')}" | tr , ' '); do
   echo "verify start $name"
   from=$(uptime)
-  sh "/verify/checks/$name.sh" >/tmp/output 2>/tmp/errors
-  status=$?
+  { sh "/verify/checks/$name.sh" 2>/tmp/errors; echo $? >/tmp/status; } | tee /tmp/output | sed -u 's/^/verify line /'
+  status=$(cat /tmp/status)
   echo "verify output $name"
   base64 /tmp/output
   echo "verify errors $name"
