@@ -1,3 +1,4 @@
+import { withBochs } from './bochs.ts';
 import type { Context } from './context.ts';
 import { type Command, emulator, qemu } from './engines.ts';
 import { type BootGuest, bootGuests, isPresent } from './images.ts';
@@ -8,6 +9,7 @@ interface BootSample {
   readonly wallSeconds: number;
   readonly cpuSeconds: number;
   readonly peakBytes: number;
+  readonly stopped: boolean;
 }
 /** Medians by engine. */
 export interface BootRow {
@@ -17,6 +19,8 @@ export interface BootRow {
   readonly wallSeconds: Readonly<Record<string, number>>;
   readonly cpuSeconds: Readonly<Record<string, number>>;
   readonly peakBytes: Readonly<Record<string, number>>;
+  /** Engines that were stopped by the time limit before the awaited line: their figures are what it had taken until then. */
+  readonly stopped: readonly string[];
 }
 export interface BootResult {
   readonly engines: readonly string[];
@@ -24,6 +28,9 @@ export interface BootResult {
   /** Guests whose images are not there, or that take too long for a quick run. */
   readonly skipped: readonly string[];
 }
+
+/** Bochs is an interpreter: it runs once, and no longer than this. Seconds. */
+const SLOW_LIMIT = { quick: 45, full: 600 };
 
 /** Process start to a line on the console. */
 export async function boots(context: Context): Promise<BootResult> {
@@ -35,19 +42,26 @@ export async function boots(context: Context): Promise<BootResult> {
       skipped.push(`${guest.title}: no images in ${context.debianDirectory}; npm run images:debian fetches them`);
     } else rows.push(await bootRow(context, guest));
   }
-  return { engines: ['ukl-emu', ...(context.qemu ? ['qemu'] : [])], rows, skipped };
+  const engines = ['ukl-emu', ...(context.qemu ? ['qemu'] : []), ...(context.bochs ? ['bochs'] : [])];
+  return { engines, rows, skipped };
 }
 
 async function bootRow(context: Context, guest: BootGuest): Promise<BootRow> {
-  const subject = (name: string, command: Command): Subject<BootSample> => ({
-    name,
-    once: async () => {
-      const { wallMs, cpuSeconds, peakBytes } = await measure({ ...command, ...guest });
-      return { wallSeconds: wallMs / 1000, cpuSeconds, peakBytes };
-    },
-  });
+  const once = async (command: Command, limit?: number): Promise<BootSample> => {
+    const bounds = limit === undefined ? {} : { timeoutSeconds: limit, partial: true };
+    const { wallMs, cpuSeconds, peakBytes, stopped } = await measure({ ...command, ...guest, ...bounds });
+    return { wallSeconds: wallMs / 1000, cpuSeconds, peakBytes, stopped };
+  };
   const runs = guest.slow ? Math.max(1, Math.floor(context.runs / 3)) : context.runs;
-  const subjects = [subject('ukl-emu', emulator(guest)), ...(context.qemu ? [subject('qemu', qemu(guest))] : [])];
+  const { bochs } = context;
+  const limit = SLOW_LIMIT[context.quick ? 'quick' : 'full'];
+  const subjects: Subject<BootSample>[] = [
+    { name: 'ukl-emu', once: () => once(emulator(guest)) },
+    ...(context.qemu ? [{ name: 'qemu', once: () => once(qemu(guest)) }] : []),
+    ...(bochs
+      ? [{ name: 'bochs', runs: 1, once: () => withBochs(bochs, guest, (command) => once(command, limit)) }]
+      : []),
+  ];
   const samples = await interleaved(runs, subjects, (text) => context.progress(`${guest.title}, ${text}`));
   const medians = (figure: (sample: BootSample) => number): Record<string, number> =>
     Object.fromEntries(Object.entries(samples).map(([name, list]) => [name, median(list.map(figure))]));
@@ -58,5 +72,6 @@ async function bootRow(context: Context, guest: BootGuest): Promise<BootRow> {
     wallSeconds: medians((s) => s.wallSeconds),
     cpuSeconds: medians((s) => s.cpuSeconds),
     peakBytes: medians((s) => s.peakBytes),
+    stopped: Object.keys(samples).filter((name) => samples[name]!.some(({ stopped }) => stopped)),
   };
 }

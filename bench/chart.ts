@@ -7,7 +7,7 @@ export interface Chart {
   readonly rows: readonly { readonly label: string; readonly values: readonly (number | undefined)[] }[];
 }
 
-const COLOURS = ['#2563eb', '#f59e0b', '#6b7280'];
+const COLOURS = ['#2563eb', '#f59e0b', '#6b7280', '#059669'];
 const LABEL_WIDTH = 190;
 const PLOT_WIDTH = 520;
 const VALUE_WIDTH = 70;
@@ -50,7 +50,7 @@ export function barChart({ title, axis, series, rows }: Chart): string {
       text(end + 4, y + n * BAR + 9, short(value), ' font-size="10"');
     });
   });
-  text(LABEL_WIDTH + PLOT_WIDTH, 43, axis, ' text-anchor="end"');
+  text(LABEL_WIDTH + PLOT_WIDTH, 22, axis, ' text-anchor="end"');
   const size = `width="${width}" height="${height}" viewBox="0 0 ${width} ${height}"`;
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" ${size} font-family="sans-serif" font-size="12" fill="#111827">`,

@@ -6,6 +6,9 @@ const ROOT = join(import.meta.dirname, '..');
 export interface Command {
   readonly command: string;
   readonly args: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+  /** A FIFO that the guest's console is written to instead. */
+  readonly console?: string;
 }
 export interface GuestRun {
   readonly kernel: string;
@@ -13,7 +16,6 @@ export interface GuestRun {
   readonly append: string;
   readonly memoryMegabytes: number;
 }
-export type EngineName = 'ukl-emu' | 'qemu' | 'native';
 
 /**
  * The same features on both sides: x86-64-v2 and what operating systems use beside it, without what QEMU 7.2 does not emulate.

@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
-import { readdirSync, readFileSync } from 'node:fs';
+import { constants, openSync, readdirSync, readFileSync } from 'node:fs';
+import { Socket } from 'node:net';
 
 /** Text that a program wrote, and what it had cost until then. */
 export interface Mark {
@@ -15,32 +16,40 @@ export interface Measured {
   readonly cpuSeconds: number;
   /** The most memory it had resident, bytes. */
   readonly peakBytes: number;
+  /** It was ended by the time limit, not by its output. */
+  readonly stopped: boolean;
 }
 export interface Measurement {
   readonly command: string;
   readonly args: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
+  /** A FIFO that it writes its output to, instead of standard output. */
+  readonly console?: string;
   /** The program is ended when its output matches. */
   readonly until: RegExp;
   /** Lines to be noted with their time. */
   readonly lines?: RegExp;
   readonly timeoutSeconds: number;
+  /** At the time limit, what there is until then is the result; without it, that is an error. */
+  readonly partial?: boolean;
 }
 
 /** Clock ticks a second in /proc/PID/stat: USER_HZ, 100 on every Linux of x86-64 and arm64. */
 const TICKS = 100;
 
 /**
- * Runs a program until its standard output matches, then kills it. What it has cost is read from /proc at that moment (Linux
+ * Runs a program until its output matches, then kills it. What it has cost is read from /proc at that moment (Linux
  * only), so nothing but the program itself is counted, and nothing after the match.
  */
-export function measure({ command, args, env, until, lines, timeoutSeconds }: Measurement): Promise<Measured> {
+export function measure(measurement: Measurement): Promise<Measured> {
+  const { command, args, env, until, lines, timeoutSeconds, partial = false } = measurement;
   return new Promise((resolve, reject) => {
     const started = performance.now();
     const child = spawn(command, args, {
       stdio: ['ignore', 'pipe', 'pipe'],
       ...(env && { env: { ...process.env, ...env } }),
     });
+    const fifo = measurement.console === undefined ? undefined : openFifo(measurement.console);
     let output = '';
     let errors = '';
     let searched = 0;
@@ -51,19 +60,28 @@ export function measure({ command, args, env, until, lines, timeoutSeconds }: Me
       settled = true;
       clearTimeout(timer);
       child.kill('SIGKILL');
+      fifo?.destroy();
       act();
     };
     const fail = (what: string): void => {
       const said = (errors.trim() || output.trim()).split('\n').slice(-3).join(' | ').slice(-300);
       settle(() => reject(new Error(`${command} ${what}; its last words: ${said}`)));
     };
-    const timer = setTimeout(() => fail(`did not get to ${until} in ${timeoutSeconds} s`), timeoutSeconds * 1000);
+    const finish = (wallMs: number, cpuSeconds: number, stopped: boolean): void => {
+      const peakBytes = peakBytesOf(child.pid!);
+      settle(() => resolve({ marks, wallMs, cpuSeconds, peakBytes, stopped }));
+    };
+    const timer = setTimeout(() => {
+      if (partial && child.pid !== undefined) finish(performance.now() - started, cpuSecondsOf(child.pid), true);
+      else fail(`did not get to ${until} in ${timeoutSeconds} s`);
+    }, timeoutSeconds * 1000);
     child.once('error', (error) => settle(() => reject(error)));
     child.once('close', (status, signal) => fail(`ended (${signal ?? status}) before ${until}`));
     child.stderr.on('data', (chunk: Buffer) => {
       errors = (errors + chunk.toString('latin1')).slice(-4096);
     });
-    child.stdout.on('data', (chunk: Buffer) => {
+    if (fifo) child.stdout.resume();
+    (fifo ?? child.stdout).on('data', (chunk: Buffer) => {
       if (settled || child.pid === undefined) return;
       const wallMs = performance.now() - started;
       const cpuSeconds = cpuSecondsOf(child.pid);
@@ -73,12 +91,14 @@ export function measure({ command, args, env, until, lines, timeoutSeconds }: Me
         searched = end + 1;
         if (lines?.test(line)) marks.push({ line, wallMs, cpuSeconds });
       }
-      if (until.test(output)) {
-        const peakBytes = peakBytesOf(child.pid);
-        settle(() => resolve({ marks, wallMs, cpuSeconds, peakBytes }));
-      }
+      if (until.test(output)) finish(wallMs, cpuSeconds, false);
     });
   });
+}
+
+/** Opened for writing too: it has no end while nobody has opened it yet, and opening does not wait for a writer. */
+function openFifo(path: string): Socket {
+  return new Socket({ fd: openSync(path, constants.O_RDWR | constants.O_NONBLOCK), writable: false });
 }
 
 /**

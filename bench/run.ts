@@ -1,8 +1,10 @@
 /**
  * The emulator beside QEMU's translator and, where the program runs there too, this machine itself:
  *
- *     npm run bench -- [--quick] [--only compute,boots,alignment,echo,syscall,sweep] [--runs N] [--debian DIR] [--update]
+ *     npm run bench -- [--quick] [--only compute,compute32,boots,alignment,echo,syscall,sweep] [--runs N] [--debian DIR]
+ *                      [--v86 DIR] [--update]
  *
+ * Bochs and v86 have columns where they are installed.
  * Prints tables; figures go to bench/results/local/, or with --update to bench/results/ and docs/benchmarks.md. Linux only.
  */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -10,14 +12,16 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { CACHE, Failure, runMain } from '../images/support.ts';
 import { type AlignmentResult, alignments } from './alignments.ts';
+import { findBochs } from './bochs.ts';
 import { type BootResult, boots } from './boots.ts';
-import { type ComputeResult, computeSet } from './compute-set.ts';
+import { type ComputeResult, computeSet, computeSet32 } from './compute-set.ts';
 import { type Context, environment } from './context.ts';
 import { type EchoResult, echo } from './echo-experiment.ts';
 import { QEMU_HINT } from './engines.ts';
 import * as report from './report.ts';
 import { type SweepResult, sweep } from './sweep.ts';
 import { type SyscallResult, syscalls } from './syscall-experiment.ts';
+import { findV86, missingFor32Bit } from './v86.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 const DOCUMENT = join(ROOT, 'docs/benchmarks.md');
@@ -31,6 +35,8 @@ interface Experiment {
   readonly runs: readonly [number, number];
   /** Left out by --quick unless it is asked for. */
   readonly slow?: true;
+  /** Left out without v86 unless it is asked for. */
+  readonly for32Bit?: true;
   run(context: Context): Promise<unknown>;
   /** Markdown by section of the document. */
   sections(result: unknown): Readonly<Record<string, string>>;
@@ -47,6 +53,15 @@ const EXPERIMENTS: readonly Experiment[] = [
       compute: report.computeTable(result as ComputeResult),
       rates: report.rateTable(result as ComputeResult),
     }),
+    chart: (result) => report.computeChart(result as ComputeResult),
+  },
+  {
+    name: 'compute32',
+    title: 'Compute set, 32-bit',
+    runs: [3, 1],
+    for32Bit: true,
+    run: computeSet32,
+    sections: (result) => ({ compute32: report.computeTable(result as ComputeResult) }),
     chart: (result) => report.computeChart(result as ComputeResult),
   },
   {
@@ -96,38 +111,54 @@ function parse() {
       only: { type: 'string' },
       runs: { type: 'string' },
       debian: { type: 'string' },
+      v86: { type: 'string' },
       update: { type: 'boolean', default: false },
     },
   });
   const names = EXPERIMENTS.map(({ name }) => name);
-  const usual = EXPERIMENTS.filter(({ slow }) => !(slow && values.quick)).map(({ name }) => name);
-  const only = values.only?.split(',') ?? usual;
-  const unknown = only.find((name) => !names.includes(name));
+  const only = values.only?.split(',');
+  const unknown = only?.find((name) => !names.includes(name));
   if (unknown !== undefined) throw new Failure(`--only ${unknown}: unknown; there are ${names.join(', ')}`);
   const runs = values.runs === undefined ? undefined : Number(values.runs);
   if (runs !== undefined && !(Number.isInteger(runs) && runs > 0)) {
     throw new Failure(`--runs ${values.runs}: not a whole number above 0`);
   }
   const debian = values.debian ?? join(CACHE, 'debian');
-  return { quick: values.quick, update: values.update, only, runs, debian };
+  return { quick: values.quick, update: values.update, only, runs, debian, v86: values.v86 };
+}
+
+/** What is installed, and a line for each engine that is not. */
+function findEngines(given: string | undefined) {
+  const [bochs, package_, missing] = [findBochs(), findV86(given), missingFor32Bit()];
+  const v86 = typeof package_ === 'string' ? undefined : package_;
+  const hints = [bochs, package_, ...(v86 ? [missing] : [])].filter((found) => typeof found === 'string');
+  return { bochs: typeof bochs === 'string' ? undefined : bochs, v86, missingFor32Bit: missing, hints };
 }
 
 async function main(): Promise<void> {
   if (process.platform !== 'linux') throw new Failure('figures come from /proc: Linux only');
   const options = parse();
-  const where = environment();
+  const engines = findEngines(options.v86);
+  const where = environment(engines);
   const progress = (text: string): void => void process.stderr.write(`bench: ${text}\n`);
   if (where.qemu === undefined) console.log(`${QEMU_HINT}\n`);
+  for (const hint of engines.hints) console.log(`${hint}\n`);
   if (!existsSync(join(ROOT, 'dist/cli/main.js'))) console.log(`${SOURCES_HINT}\n`);
   const directory = join(ROOT, 'bench/results', options.update ? '.' : 'local');
   mkdirSync(directory, { recursive: true });
   const command = `npm run bench -- ${process.argv.slice(2).join(' ')}`.replace(/ -- $/, '');
-  for (const experiment of EXPERIMENTS.filter(({ name }) => options.only.includes(name))) {
+  const runs32Bit = engines.v86 !== undefined && engines.missingFor32Bit === undefined;
+  const isUsual = ({ slow, for32Bit }: Experiment): boolean => !(slow && options.quick) && (!for32Bit || runs32Bit);
+  const isAskedFor = ({ name }: Experiment): boolean => options.only!.includes(name);
+  for (const experiment of EXPERIMENTS.filter(options.only ? isAskedFor : isUsual)) {
+    if (experiment.for32Bit && engines.missingFor32Bit) throw new Failure(engines.missingFor32Bit);
     const runs = options.runs ?? experiment.runs[options.quick ? 1 : 0]!;
     const context: Context = {
       quick: options.quick,
       runs,
       qemu: where.qemu,
+      bochs: engines.bochs,
+      v86: engines.v86,
       debianDirectory: options.debian,
       progress: (text) => progress(`${experiment.name}: ${text}`),
     };

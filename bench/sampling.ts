@@ -1,6 +1,8 @@
 /** Something that is measured: an engine, or a second one of the same kind. */
 export interface Subject<Sample> {
   readonly name: string;
+  /** At most so many runs: it is slow, or the same every time. */
+  readonly runs?: number;
   once(): Promise<Sample>;
 }
 
@@ -16,6 +18,7 @@ export async function interleaved<Sample>(
   const samples: Record<string, Sample[]> = Object.fromEntries(subjects.map(({ name }) => [name, []]));
   for (let run = 0; run < runs; run++) {
     for (const subject of run % 2 === 0 ? subjects : subjects.toReversed()) {
+      if (run >= (subject.runs ?? runs)) continue;
       progress(`run ${run + 1} of ${runs}: ${subject.name}`);
       samples[subject.name]!.push(await subject.once());
     }
