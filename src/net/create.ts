@@ -33,6 +33,7 @@ const nodeTimers: Timers = {
     const timer = setTimeout(callback, ms).unref();
     return () => clearTimeout(timer);
   },
+  afterTurn: (callback) => void setImmediate(callback),
   // the first comes before the event loop looks at its sockets if this is one of their callbacks
   afterPoll: (callback) => void setImmediate(() => void setImmediate(callback)),
 };

@@ -22,6 +22,10 @@ export class ManualTimers implements Timers {
     return () => void this.#pending.delete(entry);
   }
 
+  afterTurn(callback: () => void): void {
+    queueMicrotask(callback);
+  }
+
   afterPoll(callback: () => void): void {
     queueMicrotask(callback);
   }

@@ -4,6 +4,8 @@ export interface Timers {
   now(): number;
   /** Calls back after about `ms` milliseconds; the result cancels. */
   delay(ms: number, callback: () => void): () => void;
+  /** Calls back when the event loop's present turn is over: the guest has run for a while, or is idle. */
+  afterTurn(callback: () => void): void;
   /** Calls back once what the host has ready for its sockets has been delivered. */
   afterPoll(callback: () => void): void;
 }

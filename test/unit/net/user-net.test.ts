@@ -368,6 +368,21 @@ describe('TCP', () => {
     expect(guest.frames.length).toBe(2);
   });
 
+  test('what comes while the guest computes is acknowledged together, but 64 KiB at once', async () => {
+    const { guest, tcp, peer } = await opened();
+    guest.frames.length = 0;
+    for (let i = 0; i < 4; i++) tcp.write('x'.repeat(8000));
+    expect(peer.received).toBe(32_000);
+    expect(guest.frames.length).toBe(0);
+    await settle();
+    expect(guest.frames.length).toBe(1);
+    for (let i = 0; i < 10; i++) tcp.write('x'.repeat(8000));
+    expect(peer.received).toBe(112_000);
+    expect(guest.frames.length).toBe(2);
+    await settle();
+    expect(guest.frames.length).toBe(3);
+  });
+
   test('one connection’s acknowledgement is not due because another’s is', async () => {
     const { guest, host, tcp, timers } = await opened();
     const second = guest.connect(OUTSIDE, 81);

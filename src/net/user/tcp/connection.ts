@@ -25,6 +25,8 @@ const SYN_GIVE_UP_MS = 300_000;
 const DUPLICATE_ACKS = 3;
 const MIN_ACK_SEGMENTS = 2;
 const MAX_ACK_SEGMENTS = 8;
+/** This much is acknowledged at once. */
+const MOST_OWED = 64 << 10;
 export const ACK_DELAY_MS = 5;
 
 type State =
@@ -104,7 +106,7 @@ export class TcpConnection {
   #ackNow = false;
   /** The guest's part of a handshake that the host began has not been acknowledged. */
   #isOpeningOwed = false;
-  /** Bytes after which an acknowledgement is not delayed: few while the guest's congestion window may be small. */
+  /** Bytes for which an acknowledgement waits until the guest has run for a while, but no longer. */
   #ackEvery = 0;
 
   /** @param syn the guest's SYN, or undefined for a connection to the guest */
@@ -381,8 +383,12 @@ export class TcpConnection {
       this.#peer.end();
       if (this.#state === 'closed') return;
     }
-    if (ahead(this.#rcvNxt, this.#acked) >= this.#ackEvery) this.#ackNow = true;
-    else if (!this.#ackNow) {
+    const owed = ahead(this.#rcvNxt, this.#acked);
+    if (owed >= Math.min(MOST_OWED, this.#tcp.share / 2)) this.#ackNow = true;
+    else if (this.#ackNow) return;
+    // A guest that computes sends larger frames if it is not disturbed for each; one that waits for this is idle, which ends the turn.
+    else if (owed >= this.#ackEvery) this.#tcp.ackAfterTurn(this);
+    else {
       if (wasAcknowledged) this.ackDue = this.heardAt + ACK_DELAY_MS;
       this.#tcp.delayAck(this);
     }

@@ -75,6 +75,7 @@ export class TcpEndpoint {
   readonly #timed = new Set<TcpConnection>();
   readonly #delayed: TcpConnection[] = [];
   readonly #opened: TcpConnection[] = [];
+  readonly #owing = new Set<TcpConnection>();
   readonly #tick: Alarm;
   readonly #ackTick: Alarm;
   readonly #keepAlive: Alarm;
@@ -244,6 +245,16 @@ export class TcpEndpoint {
     connection.isAckDelayed = true;
     this.#delayed.push(connection);
     this.#ackTick.arm(ACK_DELAY_MS);
+  }
+
+  /** Acknowledges when this turn of the event loop is over, unless data has done so by then. */
+  ackAfterTurn(connection: TcpConnection): void {
+    if (this.#owing.has(connection) || this.#owing.add(connection).size > 1) return;
+    this.#options.timers.afterTurn(() => {
+      const owing = [...this.#owing];
+      this.#owing.clear();
+      for (const each of owing) each.flushAck();
+    });
   }
 
   /** Acknowledges the guest's side of a handshake unless the host's first data, which is often on its way, does. */
