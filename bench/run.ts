@@ -2,9 +2,9 @@
  * The emulator beside QEMU's translator and, where the program runs there too, this machine itself:
  *
  *     npm run bench -- [--quick] [--only compute,compute32,boots,alignment,echo,syscall,sweep] [--runs N] [--debian DIR]
- *                      [--v86 DIR] [--update]
+ *                      [--v86 DIR] [--without bochs,v86] [--update]
  *
- * Bochs and v86 have columns where they are installed.
+ * QEMU, Bochs and v86 have columns where they are installed.
  * Prints tables; figures go to bench/results/local/, or with --update to bench/results/ and docs/benchmarks.md. Linux only.
  */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -12,16 +12,15 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { CACHE, Failure, runMain } from '../images/support.ts';
 import { type AlignmentResult, alignments } from './alignments.ts';
-import { findBochs } from './bochs.ts';
 import { type BootResult, boots } from './boots.ts';
 import { type ComputeResult, computeSet, computeSet32 } from './compute-set.ts';
 import { type Context, environment } from './context.ts';
 import { type EchoResult, echo } from './echo-experiment.ts';
 import { QEMU_HINT } from './engines.ts';
+import { findOptionalEngines } from './optional-engines.ts';
 import * as report from './report.ts';
 import { type SweepResult, sweep } from './sweep.ts';
 import { type SyscallResult, syscalls } from './syscall-experiment.ts';
-import { findV86, missingFor32Bit } from './v86.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 const DOCUMENT = join(ROOT, 'docs/benchmarks.md');
@@ -112,6 +111,7 @@ function parse() {
       runs: { type: 'string' },
       debian: { type: 'string' },
       v86: { type: 'string' },
+      without: { type: 'string' },
       update: { type: 'boolean', default: false },
     },
   });
@@ -124,21 +124,14 @@ function parse() {
     throw new Failure(`--runs ${values.runs}: not a whole number above 0`);
   }
   const debian = values.debian ?? join(CACHE, 'debian');
-  return { quick: values.quick, update: values.update, only, runs, debian, v86: values.v86 };
-}
-
-/** What is installed, and a line for each engine that is not. */
-function findEngines(given: string | undefined) {
-  const [bochs, package_, missing] = [findBochs(), findV86(given), missingFor32Bit()];
-  const v86 = typeof package_ === 'string' ? undefined : package_;
-  const hints = [bochs, package_, ...(v86 ? [missing] : [])].filter((found) => typeof found === 'string');
-  return { bochs: typeof bochs === 'string' ? undefined : bochs, v86, missingFor32Bit: missing, hints };
+  const { quick, update, v86 } = values;
+  return { quick, update, only, runs, debian, v86, without: values.without?.split(',') };
 }
 
 async function main(): Promise<void> {
   if (process.platform !== 'linux') throw new Failure('figures come from /proc: Linux only');
   const options = parse();
-  const engines = findEngines(options.v86);
+  const engines = findOptionalEngines(options);
   const where = environment(engines);
   const progress = (text: string): void => void process.stderr.write(`bench: ${text}\n`);
   if (where.qemu === undefined) console.log(`${QEMU_HINT}\n`);

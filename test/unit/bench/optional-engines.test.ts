@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { bochsConfiguration, bootLoaderConfiguration, findBochs } from '../../../bench/bochs.ts';
+import { findOptionalEngines } from '../../../bench/optional-engines.ts';
 import { findV86, LINUX_686, missingFor32Bit, v86 } from '../../../bench/v86.ts';
 
 const BOCHS_HELP = [
@@ -100,5 +101,34 @@ describe('finding v86', () => {
     const guest = { kernel: '/k', initrd: '/i', append: 'console=ttyS0 quiet', memoryMegabytes: 256 };
     const { args } = v86({ version: '1', directory: '/opt/v86' }, guest);
     expect(JSON.parse(args.at(-1)!)).toMatchObject({ ...guest, directory: '/opt/v86' });
+  });
+});
+
+describe('optional engines', () => {
+  const there = {
+    bochs: () => ({ version: '2.7', hasDebugger: true }),
+    v86: () => ({ version: '0.5', directory: '/opt/v86' }),
+    missingFor32Bit: () => undefined,
+  };
+  const absent = { bochs: () => 'no Bochs', v86: () => 'no v86', missingFor32Bit: () => 'no kernel' };
+
+  it('have no hints where they are installed', () => {
+    const found = findOptionalEngines({}, there);
+    expect(found).toMatchObject({ bochs: { version: '2.7' }, v86: { version: '0.5' }, hints: [] });
+  });
+
+  it('have one hint each where they are not, and nothing about a kernel that nobody would run', () => {
+    expect(findOptionalEngines({}, absent).hints).toEqual(['no Bochs', 'no v86']);
+    expect(findOptionalEngines({}, { ...there, missingFor32Bit: () => 'no kernel' }).hints).toEqual(['no kernel']);
+  });
+
+  it('are left out without a word on request', () => {
+    const found = findOptionalEngines({ without: ['bochs', 'v86'] }, absent);
+    expect(found).toMatchObject({ bochs: undefined, v86: undefined, hints: [] });
+  });
+
+  it('fail where the user is wrong about them', () => {
+    expect(() => findOptionalEngines({ v86: '/nowhere' }, absent)).toThrow('no v86');
+    expect(() => findOptionalEngines({ without: ['simics'] }, there)).toThrow('there are bochs, v86');
   });
 });
