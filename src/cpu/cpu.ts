@@ -425,7 +425,7 @@ export class Cpu {
     if (this.#core.lookup(ip) === 0 && (this.processor.takeFault() || this.#decode())) return false;
     const record = this.#core.lookup(ip);
     const before = this.jit?.stats.translated ?? 0;
-    this.jit?.translate([{ record, pageBase: ip & ~0xfffn, tlbRead: this.state.get32(STATE.tlbRead) }]);
+    this.jit?.translate([{ record, pageBase: ip & ~0xfffn, tlbRead: this.state.get32(STATE.tlbRead), samples: 0 }]);
     return (this.jit?.stats.translated ?? 0) > before;
   }
 

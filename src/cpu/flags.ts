@@ -76,6 +76,17 @@ const adjust = (s: FlagRecord): I32 =>
 const parity = (s: FlagRecord): I32 =>
   i32.and(i32.xor(i32.popcnt(i32.and(i32.wrap(s.r), i32.const(0xff))), i32.const(1)), i32.const(1));
 
+/** CF of a record whose op is only known at run time: nearly always a subtraction's, or kept in the word. */
+function unknownCarry(f: FunctionBuilder, h: Lookup, s: FlagRecord): I32 {
+  return f.choose(
+    'i32',
+    i32.ltU(i32.sub(s.op, i32.const(FLAG_OP.add)), i32.const(FLAG_OP.result - FLAG_OP.add)),
+    () => f.call('i32', h('flagCarry'), [s.op, s.a, s.b, s.r, s.word]),
+    () => i32.select(s.op, CARRY[FLAG_OP.explicit]!(s), CARRY[FLAG_OP.sub]!(s)),
+    'unlikely',
+  );
+}
+
 /** One status flag as 0/1. Emits a call when the op is only known at run time. */
 export function flagOf(f: FunctionBuilder, h: Lookup, name: FlagName, s: FlagRecord): I32 {
   const unknown = s.known === undefined;
@@ -95,9 +106,7 @@ export function flagOf(f: FunctionBuilder, h: Lookup, name: FlagName, s: FlagRec
     case 'pf':
       return byResult(parity(s));
     case 'cf':
-      return unknown
-        ? f.call('i32', h('flagCarry'), [s.op, s.a, s.b, s.r, s.word])
-        : (CARRY[s.known!] ?? CARRY[FLAG_OP.explicit]!)(s);
+      return unknown ? unknownCarry(f, h, s) : (CARRY[s.known!] ?? CARRY[FLAG_OP.explicit]!)(s);
     case 'of':
       return unknown
         ? f.call('i32', h('flagOverflow'), [s.op, s.a, s.b, s.r, s.word])

@@ -169,7 +169,7 @@ export class Emulator implements Engine {
     if (!codeCache.isKnown(page, offset)) codeCache.decode(page, offset, state.get32(STATE.codeMode), () => next);
     const records = state.get32(state.get32(STATE.codePages) + page * 4) + CODE_PAGE.map;
     const pageBase = BigInt(CODE_BASE + c.codeOffset - offset);
-    return { record: state.get32(records + offset * 4), pageBase, tlbRead: state.get32(STATE.tlbRead) };
+    return { record: state.get32(records + offset * 4), pageBase, tlbRead: state.get32(STATE.tlbRead), samples: 0 };
   }
 
   #set64(at: number, value: bigint): void {

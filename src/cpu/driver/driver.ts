@@ -89,6 +89,8 @@ export abstract class Driver implements SemanticsContext {
   readonly unlikely: Hint = 'unlikely';
   /** Extra SLOW bits of this driver's slow paths. */
   protected readonly slowBits: number = 0;
+  /** Will nobody look at the flags this instruction sets? */
+  protected readonly flagsAreDead: boolean = false;
   protected readonly d: DecodedInstruction;
   readonly #lookup: (name: string) => Callable;
   #linear: (I64 | undefined)[] | undefined;
@@ -473,6 +475,7 @@ export abstract class Driver implements SemanticsContext {
     this.recordFlags(FLAG_OP.result, undefined, undefined, signExtend(width, result), packFlags({ cf, of, af }));
   }
   flagsSet(flags: Partial<Record<FlagName, I32>>): void {
+    if (this.flagsAreDead) return;
     const { zf, sf, pf, af } = flags;
     if (!(zf || sf || pf || af)) {
       this.#overrideFlags(flags.cf ?? this.flag('cf'), flags.of ?? this.flag('of'));
@@ -500,6 +503,9 @@ export abstract class Driver implements SemanticsContext {
   }
   flag(name: FlagName): I32 {
     return flagOf(this.f, (n) => this.helper(n), name, this.flagRecord());
+  }
+  keptCarry(): I32 {
+    return this.flagsAreDead ? i32.const(0) : this.flag('cf');
   }
   condition(code: number): I32 {
     return conditionOf(this.f, (n) => this.helper(n), code, this.flagRecord());

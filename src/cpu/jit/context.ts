@@ -77,7 +77,7 @@ export class TranslatorContext extends Driver {
   /** Offset of the instruction from the frame's base, and how many instructions of its block are not retired before it. */
   readonly #offset: number;
   readonly #unretired: number;
-  readonly #flagsDead: boolean;
+  protected override readonly flagsAreDead: boolean;
   readonly #setsCode: boolean;
   /** Nesting at the instruction's top level. */
   readonly #depth: number;
@@ -100,7 +100,7 @@ export class TranslatorContext extends Driver {
     this.#frame = frame;
     this.#offset = at.offset;
     this.#unretired = at.unretired;
-    this.#flagsDead = at.flagsDead;
+    this.flagsAreDead = at.flagsDead;
     this.#setsCode = at.setsCode;
     this.#depth = frame.f.depth;
     if (at.setsCode) frame.f.set(frame.code, i32.const(EXIT.jump));
@@ -262,7 +262,7 @@ export class TranslatorContext extends Driver {
     };
   }
   protected recordFlags(op: number | I32, a?: I64, b?: I64, r?: I64, word?: I32): void {
-    if (this.#flagsDead) return;
+    if (this.flagsAreDead) return;
     const { f } = this;
     const frame = this.#frame;
     const { flags } = frame;

@@ -60,9 +60,14 @@ export interface DiscoveryHost {
   isKnown(ramPage: number, offset: number): boolean;
   /** Does another region begin here? */
   isEntry(ramPage: number, offset: number): boolean;
+  /** How often the interpreter was seen to branch here, as a share of what made the entry hot; 1 where a region begins. */
+  heat(ramPage: number, offset: number): number;
 }
 
 const PAGE = 4096;
+/** Share of the entry's samples from which a branch is followed, and a call (by where it comes back to). */
+const WARM_BRANCH = 1 / 32;
+const HOT_CALL = 1 / 4;
 /** Offsets of instructions stay 32-bit numbers. */
 const FARTHEST = 2 ** 30;
 
@@ -135,6 +140,7 @@ export function discover(host: DiscoveryHost, entry: number, growth?: Growth): R
   const interpreted = new Set<number>();
   const work = [entry];
   const isWanted = (offset: number): boolean => growth?.blocks.has(offset) ?? false;
+  const heat = (offset: number): number => (known(offset) ? host.heat(pageOf(offset), offset & (PAGE - 1)) : 0);
   const lead = (offset: number, isEntry: boolean, wanted = isWanted(offset)): void => {
     if (Math.abs(offset) > FARTHEST || !known(offset)) return;
     // what has been translated already is entered rather than translated again
@@ -161,17 +167,29 @@ export function discover(host: DiscoveryHost, entry: number, growth?: Growth): R
       const target = directTarget({ d, offset: at });
       if (d.row.ends || ENDS_REGION.has(d.row.mnemonic)) {
         if (d.row.mnemonic === 'call' || !d.row.ends || d.row.mnemonic === 'syscall') {
-          const within = target === undefined ? isIndirect(d) && (growth?.indirect.length ?? 0) > 0 : isWanted(target);
+          const within =
+            target === undefined
+              ? isIndirect(d) && (growth?.indirect.length ?? 0) > 0
+              : isWanted(target) || (d.row.mnemonic === 'call' && heat(next) >= HOT_CALL);
           if (target !== undefined && within) lead(target, false);
           // a call that stays inside comes back inside
           lead(next, true, within || isWanted(next));
         } else {
-          if (target !== undefined) lead(target, false);
-          if (isConditional(d)) lead(next, false);
+          const conditional = isConditional(d);
+          if (target !== undefined && (!conditional || isWanted(target) || heat(target) >= WARM_BRANCH))
+            lead(target, false);
+          if (conditional) lead(next, false);
         }
         break;
       }
       at = next;
+    }
+  }
+  // what is in the region anyway is not left for
+  for (const [offset, d] of instructions) {
+    const target = d.row.mnemonic === 'call' ? undefined : directTarget({ d, offset });
+    if (target !== undefined && instructions.has(target) && leaders.size < limits.maxBlocks && known(target)) {
+      leaders.add(target);
     }
   }
   const blocks = cutBlocks(leaders, instructions, interpreted, limits.maxBlockLength);

@@ -35,6 +35,8 @@ export interface Start {
   readonly record: number;
   readonly pageBase: bigint;
   readonly tlbRead: number;
+  /** How often a branch to it was sampled; 0 = it is asked for, and all known code it leads to belongs to it. */
+  readonly samples: number;
 }
 const tablesOf = (read: number): TlbTables => ({ read, write: read === NO_TLB.base ? read : read + TLB.tableSize });
 /** What is to be translated. */
@@ -131,7 +133,7 @@ export class Jit {
       if (seen >= this.#options.threshold && isCurrent) {
         this.#samples.delete(record);
         ready ??= [];
-        ready.push({ record, pageBase, tlbRead });
+        ready.push({ record, pageBase, tlbRead, samples: seen });
       }
     }
     if (ready) this.translate(ready);
@@ -144,11 +146,11 @@ export class Jit {
     const { memory, cache } = this.#host;
     const began = performance.now();
     const candidates: Candidate[] = [];
-    for (const { record, pageBase, tlbRead } of starts) {
+    for (const { record, pageBase, tlbRead, samples } of starts) {
       const ramPage = cache.pageOfRecord(record);
       if (ramPage === undefined || cache.isPseudo(record)) continue;
       const offset = memory.u16[(record + RECORD.ipOffset) >> 1]!;
-      const plan = discover(this.#discoveryHost(ramPage, pageBase), offset);
+      const plan = discover(this.#discoveryHost(ramPage, pageBase, samples), offset);
       if (plan) candidates.push({ plan, ramPage, tlb: tablesOf(tlbRead) });
     }
     this.#build(candidates, began);
@@ -170,7 +172,7 @@ export class Jit {
       const { outline } = region;
       const ramPage = outline.pages.get(Math.floor(outline.entries[0]! / 4096))!;
       const { base, growth } = growthOf(region, edges, (record) => this.#entries.get(record));
-      const plan = discover(this.#discoveryHost(ramPage, base), outline.entries[0]!, growth);
+      const plan = discover(this.#discoveryHost(ramPage, base, this.#options.threshold), outline.entries[0]!, growth);
       this.#edges.forget(region.records);
       for (const { target } of edges) this.#edges.forget([target]);
       const grew = plan && plan.blocks.length > outline.starts.length;
@@ -183,7 +185,8 @@ export class Jit {
     this.#build(candidates, began);
   }
 
-  #discoveryHost(ramPage: number, pageBase: bigint): DiscoveryHost {
+  /** `samples`: what a branch's samples are compared with. */
+  #discoveryHost(ramPage: number, pageBase: bigint, samples: number): DiscoveryHost {
     const { cache, ram, decode, semantics } = this.#host;
     return {
       ram,
@@ -194,6 +197,8 @@ export class Jit {
       ramPage: (delta) => this.#host.fetchPage(pageBase + BigInt(delta * 4096)),
       isKnown: (page, at) => cache.isKnown(page, at),
       isEntry: (page, at) => cache.isEntry(page, at),
+      heat: (page, at) =>
+        samples === 0 || cache.isEntry(page, at) ? 1 : (this.#samples.get(cache.recordAt(page, at)) ?? 0) / samples,
     };
   }
 

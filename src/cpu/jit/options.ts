@@ -13,8 +13,8 @@ export interface JitOptions extends RegionLimits {
   readonly onModule?: (module: TranslatedModule) => void;
 }
 export const DEFAULT_JIT: JitOptions = {
-  threshold: 1024,
-  growth: 16,
+  threshold: 512,
+  growth: 128,
   maxRegions: 20_000,
   maxBlocks: 100,
   maxInstructions: 800,

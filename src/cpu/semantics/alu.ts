@@ -79,7 +79,7 @@ export const inc: Semantics = (cx) => {
   const width = cx.width(0);
   const sum = f.let(i64.add(cx.modify(0), i64.const(1)));
   cx.commit(0, sum);
-  const carry = f.let(cx.flag('cf'));
+  const carry = f.let(cx.keptCarry());
   const result = signExtend(width, sum);
   const least = i64.const(-(1n << BigInt(width * 8 - 1)));
   cx.flagsResult(width, result, carry, i64.eq(result, least), i64.eqz(i64.and(sum, LOW_DIGIT)));
@@ -90,7 +90,7 @@ export const dec: Semantics = (cx) => {
   const width = cx.width(0);
   const difference = f.let(i64.sub(cx.modify(0), i64.const(1)));
   cx.commit(0, difference);
-  const carry = f.let(cx.flag('cf'));
+  const carry = f.let(cx.keptCarry());
   const result = signExtend(width, difference);
   const greatest = i64.const((1n << BigInt(width * 8 - 1)) - 1n);
   cx.flagsResult(width, result, carry, i64.eq(result, greatest), i64.eq(i64.and(difference, LOW_DIGIT), LOW_DIGIT));

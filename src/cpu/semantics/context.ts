@@ -123,6 +123,8 @@ export interface SemanticsContext {
   /** The six status flags as an RFLAGS-layout word. */
   flagsWord(): I32;
   flag(name: FlagName): I32;
+  /** CF for an instruction that records it as it was: anything where nobody will look at its flags. */
+  keptCarry(): I32;
   /** Condition code 0..15 (SDM vol. 1, appendix B) as 0/1. */
   condition(code: number): I32;
   /** Runs `body`, which sets flags, only when `condition` holds (shifts by CL). */
