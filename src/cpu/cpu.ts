@@ -211,6 +211,7 @@ export class Cpu {
         importHelper,
         decode,
         fetchPage: (linear) => this.#core.fetchPage(linear),
+        retired: () => this.retired,
       };
       this.jit = new Jit(host, { ...DEFAULT_JIT, ...options.jit });
     }

@@ -27,6 +27,18 @@ export class EdgeProfile {
     targets.set(target, seen);
     return seen;
   }
+  /** Halves every count, so that what happens seldom never adds up to much. */
+  cool(): void {
+    this.#edges = 0;
+    for (const [source, targets] of this.#counts) {
+      for (const [target, seen] of targets) {
+        if (seen === 1) targets.delete(target);
+        else targets.set(target, Math.floor(seen / 2));
+      }
+      if (targets.size === 0) this.#counts.delete(source);
+      this.#edges += targets.size;
+    }
+  }
   /** Counts anew what leaves these entries. */
   forget(sources: readonly number[]): void {
     for (const source of sources) this.#counts.delete(source);

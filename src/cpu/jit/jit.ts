@@ -28,6 +28,8 @@ export interface JitHost {
   decode(bytes: Uint8Array, at: number, end: number, mode: CodeMode): DecodedInstruction | DecodeFailure;
   /** RAM page of a linear address now, or negative. */
   fetchPage(linear: bigint): number;
+  /** Instructions since power-on. */
+  retired(): number;
 }
 
 /** Where a region is to begin: a record, the linear page it was reached in, and the TLB table for reads then. */
@@ -49,6 +51,12 @@ interface Candidate {
   readonly replaces?: Region;
 }
 const MAX_GROWTHS = 6;
+/**
+ * Counts are halved every so many instructions: it is how often something happens in a time that makes it worth translating. Otherwise
+ * all code that runs at all would be translated in the end, and memory grow for as long as that takes.
+ */
+const COOL_SAMPLES = 2 ** 31;
+const COOL_EDGES = 2 ** 29;
 export interface JitStats {
   regions: number;
   translated: number;
@@ -77,6 +85,8 @@ export class Jit {
   readonly #entries = new Map<number, { readonly region: Region; readonly offset: number }>();
   readonly #edges = new EdgeProfile();
   #drained = 0;
+  #coolSamplesAt = COOL_SAMPLES;
+  #coolEdgesAt = COOL_EDGES;
   readonly stats: JitStats = {
     regions: 0,
     translated: 0,
@@ -139,6 +149,22 @@ export class Jit {
     if (ready) this.translate(ready);
     if (hot) this.#grow(hot);
     if (this.#samples.size > 50_000) this.#samples.clear();
+    this.#cool();
+  }
+
+  #cool(): void {
+    const retired = this.#host.retired();
+    if (retired >= this.#coolSamplesAt) {
+      this.#coolSamplesAt = retired + COOL_SAMPLES;
+      for (const [record, seen] of this.#samples) {
+        if (seen === 1) this.#samples.delete(record);
+        else this.#samples.set(record, seen >> 1);
+      }
+    }
+    if (retired >= this.#coolEdgesAt) {
+      this.#coolEdgesAt = retired + COOL_EDGES;
+      this.#edges.cool();
+    }
   }
 
   /** Translates the regions that begin at these records, in one module. */
