@@ -1,7 +1,7 @@
-# Every method of the string stressors, by bytes and by wide characters.
+# Every method of the string stressors, by bytes and by wide characters, until its code is hot.
 for kind in str wcs; do
   methods=$(stress-ng --$kind-method which 2>&1 | sed 's/.*one of: all //')
   for method in $methods; do
-    stress-ng --quiet --verify --$kind 1 --$kind-ops 1 --$kind-method "$method" && echo "$kind $method right" || echo "$kind $method WRONG"
+    stress-ng --quiet --verify --$kind 1 --$kind-ops 200 --$kind-method "$method" && echo "$kind $method right" || echo "$kind $method WRONG"
   done
 done
