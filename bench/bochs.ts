@@ -1,9 +1,9 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { run, withCleanup } from '../images/support.ts';
+import { Failure, run, withCleanup } from '../images/support.ts';
 import type { Command, GuestRun } from './engines.ts';
 
 export interface Bochs {
@@ -130,11 +130,13 @@ export async function withBochs<T>(
     await writeFile(at('bochsrc'), bochsConfiguration(directory, guest.memoryMegabytes));
     await writeFile(at('commands'), 'continue\n');
     await run('mkfifo', [at('console')]);
-    return work({
-      command: 'bochs',
-      args: ['-q', '-f', at('bochsrc'), ...(hasDebugger ? ['-rc', at('commands')] : [])],
-      env: { TERM: 'vt100' },
-      console: at('console'),
-    });
+    const args = ['-q', '-f', at('bochsrc'), ...(hasDebugger ? ['-rc', at('commands')] : [])];
+    try {
+      return await work({ command: 'bochs', args, env: { TERM: 'vt100' }, console: at('console') });
+    } catch (error) {
+      const log = await readFile(at('log'), 'latin1').catch(() => '');
+      const panic = /^\d+p.*$/m.exec(log)?.[0] ?? '';
+      throw new Failure(`${(error as Error).message} ${panic} (--without bochs leaves it out)`);
+    }
   });
 }

@@ -16,7 +16,7 @@ export interface Measured {
   readonly cpuSeconds: number;
   /** The most memory it had resident, bytes. */
   readonly peakBytes: number;
-  /** It was ended by the time limit, not by its output. */
+  /** It was ended by its limit, not by its output. */
   readonly stopped: boolean;
 }
 export interface Measurement {
@@ -29,20 +29,23 @@ export interface Measurement {
   readonly until: RegExp;
   /** Lines to be noted with their time. */
   readonly lines?: RegExp;
+  /** Wall time after which it has failed; with a `cpuLimitSeconds` it is ended as by that. */
   readonly timeoutSeconds: number;
-  /** At the time limit, what there is until then is the result; without it, that is an error. */
-  readonly partial?: boolean;
+  /** Processor seconds after which it is ended, and what there is until then is the result. */
+  readonly cpuLimitSeconds?: number;
 }
 
 /** Clock ticks a second in /proc/PID/stat: USER_HZ, 100 on every Linux of x86-64 and arm64. */
 const TICKS = 100;
+/** How often a limit of processor time is looked at. */
+const LIMIT_CHECK_MS = 250;
 
 /**
  * Runs a program until its output matches, then kills it. What it has cost is read from /proc at that moment (Linux
  * only), so nothing but the program itself is counted, and nothing after the match.
  */
 export function measure(measurement: Measurement): Promise<Measured> {
-  const { command, args, env, until, lines, timeoutSeconds, partial = false } = measurement;
+  const { command, args, env, until, lines, timeoutSeconds, cpuLimitSeconds } = measurement;
   return new Promise((resolve, reject) => {
     const started = performance.now();
     const child = spawn(command, args, {
@@ -59,6 +62,7 @@ export function measure(measurement: Measurement): Promise<Measured> {
       if (settled) return;
       settled = true;
       clearTimeout(timer);
+      clearInterval(limiter);
       child.kill('SIGKILL');
       fifo?.destroy();
       act();
@@ -71,10 +75,16 @@ export function measure(measurement: Measurement): Promise<Measured> {
       const peakBytes = peakBytesOf(child.pid!);
       settle(() => resolve({ marks, wallMs, cpuSeconds, peakBytes, stopped }));
     };
+    const stop = (): void => finish(performance.now() - started, cpuSecondsOf(child.pid!), true);
     const timer = setTimeout(() => {
-      if (partial && child.pid !== undefined) finish(performance.now() - started, cpuSecondsOf(child.pid), true);
-      else fail(`did not get to ${until} in ${timeoutSeconds} s`);
+      if (cpuLimitSeconds === undefined) fail(`did not get to ${until} in ${timeoutSeconds} s`);
+      else stop();
     }, timeoutSeconds * 1000);
+    const checkLimit = (limit: number): void => {
+      if (child.pid !== undefined && cpuSecondsOf(child.pid) >= limit) stop();
+    };
+    const limiter =
+      cpuLimitSeconds === undefined ? undefined : setInterval(checkLimit, LIMIT_CHECK_MS, cpuLimitSeconds);
     child.once('error', (error) => settle(() => reject(error)));
     child.once('close', (status, signal) => fail(`ended (${signal ?? status}) before ${until}`));
     child.stderr.on('data', (chunk: Buffer) => {

@@ -98,7 +98,7 @@ function computeNotes(result: ComputeResult): string[] {
     ...['v86', 'bochs'].filter((name) => engines.includes(name)).map((name) => comparison(result, name)),
     ...Object.entries(stoppedAfter).map(
       ([name, seconds]) =>
-        `${TITLES[name]} was stopped after ${seconds} s; tests that it had not finished have no figure.`,
+        `${TITLES[name]} was stopped after ${short(seconds)} CPU s; tests that it had not finished have no figure.`,
     ),
     `Boot to the first test, CPU seconds: ${figures(result.bootCpuSeconds, short)}.`,
     `Peak memory of the process, ${result.memoryMegabytes} MB guest: ${figures(result.peakBytes, (bytes) => `${megabytes(bytes)} MB`)}.`,

@@ -26,11 +26,16 @@ describe.runIf(process.platform === 'linux')('measure', () => {
     expect(wallMs).toBeGreaterThanOrEqual(100);
   });
 
-  it('gives what there is at the time limit if that is asked for, else an error', async () => {
-    const run = { ...shell('echo line 1; exec sleep 30'), until: /end/, lines: /line/, timeoutSeconds: 0.3 };
-    const { marks, stopped } = await measure({ ...run, partial: true });
+  it('gives what there is at its limit of processor time', async () => {
+    const run = { ...shell('echo line 1; while :; do :; done'), until: /end/, lines: /line/, cpuLimitSeconds: 0.1 };
+    const { marks, stopped, cpuSeconds } = await measure(run);
     expect(marks).toHaveLength(1);
     expect(stopped).toBe(true);
+    expect(cpuSeconds).toBeGreaterThanOrEqual(0.1);
+  });
+
+  it('fails at its limit of wall time, with what was said last', async () => {
+    const run = { ...shell('echo line 1; exec sleep 30'), until: /end/, timeoutSeconds: 0.3 };
     await expect(measure(run)).rejects.toThrow(/did not get to .*end.* in 0.3 s; its last words: line 1/);
   });
 });
