@@ -14,7 +14,7 @@ const VALUE_WIDTH = 70;
 const BAR = 12;
 const GAP = 8;
 const TOP = 62;
-const BOTTOM = 34;
+const BOTTOM = 54;
 
 const escapeText = (text: string): string => text.replace(/&/g, '&amp;').replace(/</g, '&lt;').replace(/>/g, '&gt;');
 
@@ -50,7 +50,7 @@ export function barChart({ title, axis, series, rows }: Chart): string {
       text(end + 4, y + n * BAR + 9, short(value), ' font-size="10"');
     });
   });
-  text(LABEL_WIDTH + PLOT_WIDTH, 22, axis, ' text-anchor="end"');
+  text(LABEL_WIDTH + PLOT_WIDTH / 2, height - 12, axis, ' text-anchor="middle"');
   const size = `width="${width}" height="${height}" viewBox="0 0 ${width} ${height}"`;
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" ${size} font-family="sans-serif" font-size="12" fill="#111827">`,
