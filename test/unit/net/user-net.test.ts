@@ -434,6 +434,22 @@ describe('TCP', () => {
     expect([guest.frames.length, net.tcp.count]).toEqual([1, 0]);
   });
 
+  test('the end of the guest is acknowledged together with another connection’s frame', async () => {
+    const { guest, net, host, tcp, connection } = await opened();
+    const second = guest.connect(OUTSIDE, 81);
+    host.connects[1]!.connection.connected();
+    connection.finish();
+    await settle();
+    tcp.end();
+    await settle();
+    expect(net.tcp.count).toBe(2);
+    guest.frames.length = 0;
+    host.connects[1]!.connection.push(bytes('x'));
+    expect([guest.frames.length, net.tcp.count]).toEqual([2, 1]);
+    await settle();
+    expect(second.state).toBe('open');
+  });
+
   test('a reset counts only with the right sequence number; a SYN out of place is questioned', async () => {
     const { guest, tcp, peer } = await opened();
     const segment = { sourcePort: tcp.port, destinationPort: 80, ack: 0, window: 0 };

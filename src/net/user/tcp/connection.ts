@@ -390,7 +390,7 @@ export class TcpConnection {
     else if (owed >= this.#ackEvery) this.#tcp.ackAfterTurn(this);
     else {
       if (wasAcknowledged) this.ackDue = this.heardAt + ACK_DELAY_MS;
-      this.#tcp.delayAck(this);
+      this.#tcp.delayAck(this, this.#finReceived && this.#isFinAcked);
     }
   }
 
@@ -431,6 +431,11 @@ export class TcpConnection {
 
   /** Sends what may be sent; what the link refuses is sent when the endpoint calls again. */
   output(): void {
+    this.#output();
+    this.#tcp.flushEnds();
+  }
+
+  #output(): void {
     switch (this.#state) {
       case 'syn-sent':
         if (this.#nxt === this.#una) this.#sendSyn(Flag.syn);

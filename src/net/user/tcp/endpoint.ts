@@ -76,6 +76,8 @@ export class TcpEndpoint {
   readonly #delayed: TcpConnection[] = [];
   readonly #opened: TcpConnection[] = [];
   readonly #owing = new Set<TcpConnection>();
+  #ending: TcpConnection[] = [];
+  #isGuestAwake = false;
   readonly #tick: Alarm;
   readonly #ackTick: Alarm;
   readonly #keepAlive: Alarm;
@@ -218,7 +220,9 @@ export class TcpEndpoint {
 
   /** Sends the first `length` bytes of `frame`; false if refused. */
   transmit(length: number, offload: FrameOffload): boolean {
-    return this.#link.transmit(this.frame.subarray(0, length), offload);
+    const isTaken = this.#link.transmit(this.frame.subarray(0, length), offload);
+    this.#isGuestAwake ||= isTaken;
+    return isTaken;
   }
 
   /** Sends a copy of the first `length` bytes of `frame`, now or later. */
@@ -240,7 +244,19 @@ export class TcpEndpoint {
     this.#tick.arm(TICK_MS);
   }
 
-  delayAck(connection: TcpConnection): void {
+  /** A connection has sent what it can. If that wakes the guest, it is told in one go which others have ended. */
+  flushEnds(): void {
+    const isAwake = this.#isGuestAwake;
+    this.#isGuestAwake = false;
+    if (!isAwake || this.#ending.length === 0) return;
+    const ending = this.#ending;
+    this.#ending = [];
+    for (const connection of ending) connection.flushAck();
+  }
+
+  /** Acknowledges a few milliseconds later; the end of a connection when another sends something, if that comes before. */
+  delayAck(connection: TcpConnection, isEnd: boolean): void {
+    if (isEnd) this.#ending.push(connection);
     if (connection.isAckDelayed) return;
     connection.isAckDelayed = true;
     this.#delayed.push(connection);
