@@ -261,14 +261,19 @@ const tlbEnd = TLB.base + TLB.tableSize * 2 * TLB.privileges;
 
 /** Instruction TLB: linear page + key -> physical page; entry = tag i64, key u32, RAM page number u32. */
 export const ITLB = { base: tlbEnd, entries: 1024, entrySize: 16, tag: 0, key: 8, page: 12 } as const;
-/** Jump cache: linear address + key -> record; entry = tag i64, key u32, record u32. */
+/**
+ * Jump cache: linear address + key -> record; entry = tag i64, key u32, record u32. Where a region is known to begin there, also
+ * its slot in the table of functions and the number of its entry (u32 each): slot -1 where not.
+ */
 export const JUMP_CACHE = {
   base: ITLB.base + ITLB.entries * ITLB.entrySize,
   entries: 4096,
-  entrySize: 16,
+  entrySize: 32,
   tag: 0,
   key: 8,
   record: 12,
+  slot: 16,
+  number: 20,
 } as const;
 /**
  * Ring of samples: where a branch went (record, lookup key, page base), and for a branch from region to region the record and

@@ -6,7 +6,8 @@ type V8 = typeof import('node:v8');
 /**
  * V8's flags for each tier, and what sets them back. `baseline`: baseline code for everything, at once: no wait at the first
  * call, no optimising compiler. `region`: compiled at once, for it is about to run, and without the feedback for inlining:
- * collecting it costs each entry of baseline code more than the region's own work (docs/architecture.md).
+ * collecting it costs each entry of baseline code more than the region's own work (docs/architecture.md); optimised soon, for
+ * in baseline code it is slower than the interpreter.
  */
 const FLAGS: Readonly<Record<Tier, { readonly set: readonly string[]; readonly reset: readonly string[] }>> = {
   baseline: {
@@ -15,8 +16,18 @@ const FLAGS: Readonly<Record<Tier, { readonly set: readonly string[]; readonly r
   },
   default: { set: [], reset: [] },
   region: {
-    set: ['--no-wasm-lazy-compilation', '--no-wasm-inlining', '--no-wasm-inlining-call-indirect'],
-    reset: ['--wasm-lazy-compilation', '--wasm-inlining', '--wasm-inlining-call-indirect'],
+    set: [
+      '--no-wasm-lazy-compilation',
+      '--no-wasm-inlining',
+      '--no-wasm-inlining-call-indirect',
+      '--wasm-tiering-budget=1000000',
+    ],
+    reset: [
+      '--wasm-lazy-compilation',
+      '--wasm-inlining',
+      '--wasm-inlining-call-indirect',
+      '--wasm-tiering-budget=13000000',
+    ],
   },
 };
 

@@ -1,5 +1,5 @@
 import type { CodeMode, DecodedInstruction, DecodeFailure, OpcodeRow } from '../decode/types.ts';
-import { CODE_PAGE, COUNTER, RECORD, STATE } from '../state.ts';
+import { CODE_PAGE, COUNTER, JUMP_CACHE, RECORD, STATE } from '../state.ts';
 import type { StateMemory } from '../state-memory.ts';
 import { ROOM } from './decode-run.ts';
 import type { FormTable, StackSize } from './form-table.ts';
@@ -210,6 +210,15 @@ export class CodeCache {
     const { memory } = this.#host;
     if (memory.u16[(record + RECORD.handler) >> 1] !== PSEUDO.enter) return;
     this.#moveRecord(memory.get32(record + RECORD.a), record);
+  }
+  /** No jump leads to this slot of the table of functions any more. */
+  forgetSlot(slot: number): void {
+    const { u32 } = this.#host.memory;
+    const { base, entries, entrySize } = JUMP_CACHE;
+    for (let n = 0; n < entries; n++) {
+      const at = (base + n * entrySize + JUMP_CACHE.slot) >> 2;
+      if (u32[at] === slot) u32[at] = 0xffff_ffff;
+    }
   }
   /** Copies a record; pointers to its own immediate follow it. */
   #moveRecord(from: number, to: number): void {

@@ -8,7 +8,7 @@ import { ACCESS, CODE_PAGE, COUNTER, ITLB, JUMP_CACHE, STATE } from '../state.ts
 /** Where the jump cache would keep the record for a linear address, and whether it does. */
 export function jumpCacheEntry(f: FunctionBuilder, ip: I64): { entry: I32; hit: I32 } {
   const hash = i32.and(i32.wrap(i64.xor(ip, i64.shrU(ip, i64.const(12)))), i32.const(JUMP_CACHE.entries - 1));
-  const entry = f.let(i32.add(i32.shl(hash, i32.const(4)), i32.const(JUMP_CACHE.base)));
+  const entry = f.let(i32.add(i32.mul(hash, i32.const(JUMP_CACHE.entrySize)), i32.const(JUMP_CACHE.base)));
   const sameKey = i32.eq(i32.load(entry, JUMP_CACHE.key), i32.load(ZERO, STATE.lookupKey));
   return { entry, hit: i32.and(i64.eq(i64.load(entry, JUMP_CACHE.tag), ip), sameKey) };
 }
@@ -49,6 +49,7 @@ const lookup: HelperDefinition = {
     f.store64(cached, ip, JUMP_CACHE.tag);
     f.store32(cached, i32.load(ZERO, STATE.lookupKey), JUMP_CACHE.key);
     f.store32(cached, f.get('i32', record), JUMP_CACHE.record);
+    f.store32(cached, i32.const(-1), JUMP_CACHE.slot);
     f.store64(ZERO, i64.and(ip, i64.const(-4096)), STATE.pageBase);
     f.result(f.get('i32', record));
   },

@@ -360,6 +360,7 @@ export class Jit {
     for (const page of region.outline.pages.values()) {
       if (page !== droppedPage) this.#byPage.get(page)?.delete(region);
     }
+    cache.forgetSlot(region.slot);
     table.set(region.slot, null);
     this.#freeSlots.push(region.slot);
     this.#freeCells.push(region.validCell);
