@@ -10,7 +10,7 @@ import type { SyscallResult } from './syscall-experiment.ts';
 
 /** What an experiment leaves in bench/results/NAME.json. */
 export interface Stored<Result> {
-  readonly schema: 1;
+  readonly schema: 2;
   readonly experiment: string;
   readonly command: string;
   readonly environment: Environment;

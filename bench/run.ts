@@ -157,7 +157,7 @@ async function main(): Promise<void> {
     };
     const result = await experiment.run(context);
     const stored: report.Stored<unknown> = {
-      schema: 1,
+      schema: 2,
       experiment: experiment.name,
       command,
       environment: where,

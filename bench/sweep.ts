@@ -14,7 +14,7 @@ export interface SweepResult {
 /** One thing at a time away from the default. */
 const SETTINGS = [
   '',
-  ...[32, 128, 256, 4096].map((value) => `threshold=${value}`),
+  ...[32, 128, 256, 1024, 4096].map((value) => `threshold=${value}`),
   ...[4, 16, 256, 1024].map((value) => `growth=${value}`),
   ...[25, 50, 200, 300].map((value) => `maxBlocks=${value}`),
   ...[10, 30, 300].map((value) => `maxBlockLength=${value}`),
