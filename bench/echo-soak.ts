@@ -1,23 +1,30 @@
-/**
- * Mixed load on the echo server for a long time: no byte may be lost or change places, and memory may not grow.
- *
- *     node bench/echo-soak.ts --minutes 30 [--warm-up 3] [--guest auto|interpreter|qemu] [--app ukl|echo-user]
- *
- * Prints the resident memory of the guest's process every half minute, and in the end its slope after the warm-up (least squares).
- * Ends with 1 if a byte was wrong or the slope is 1 MB a minute or more.
- */
+/** Mixed load on the echo server for a long time: no byte may be lost or change places, and memory may not grow. */
 import { parseArgs } from 'node:util';
 import { mixedLoad } from '../test/support/echo-load.ts';
 import { residentBytes, startGuest } from './echo-guests.ts';
 
+const HELP = `Mixed load on the echo server for a long time: no byte may be lost or change places, and memory may not grow.
+
+usage: node bench/echo-soak.ts [--minutes 30] [--warm-up 3] [--guest auto|interpreter|qemu] [--app ukl|echo-user]
+
+Prints the resident memory of the guest's process every half minute, and in the end its slope after the warm-up (least squares).
+Ends with 1 if a byte was wrong or the slope is 1 MB a minute or more.
+`;
+
 const { values } = parseArgs({
   options: {
+    help: { type: 'boolean', default: false },
     minutes: { type: 'string', default: '30' },
     'warm-up': { type: 'string', default: '3' },
     guest: { type: 'string', default: 'auto' },
     app: { type: 'string', default: 'ukl' },
   },
 });
+
+if (values.help) {
+  process.stdout.write(HELP);
+  process.exit(0);
+}
 
 const SAMPLE_MS = 2000;
 const PRINT_EVERY = 15;
