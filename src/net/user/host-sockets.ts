@@ -73,7 +73,9 @@ export class SocketPeer implements TcpPeer {
 
   end(): void {
     this.#isWriteEnded = true;
-    this.#socket.end();
+    // `end` waits for the event loop's next turn, and the client with it: a guest that computes keeps it from coming.
+    if (this.#isReadEnded && this.#socket.writableLength === 0) this.#socket.destroy();
+    else this.#socket.end();
   }
 
   opened(): void {}
