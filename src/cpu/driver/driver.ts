@@ -191,10 +191,7 @@ export abstract class Driver implements SemanticsContext {
       () => {
         f.set(
           value,
-          signExtend(
-            width,
-            f.call('i64', this.helper('rmwSlow'), [at, this.#slowFlags(width, this.inStackSegment(i))]),
-          ),
+          signExtend(width, f.call('i64', this.helper('rmwSlow'), [at, this.slowFlags(width, this.inStackSegment(i))])),
         );
         this.checkFault();
         f.set(host, i32.load(ZERO, STATE.rmwHost));
@@ -324,7 +321,7 @@ export abstract class Driver implements SemanticsContext {
     const page = i64.and(i64.add(at, i64.const(width - 1)), i64.const(-4096));
     return { entry, hit: i64.eq(i64.load(entry, offset + TLB.tag), page) };
   }
-  #slowFlags(width: number, stack: I32): I32 {
+  slowFlags(width: number, stack: I32): I32 {
     return i32.or(i32.const(width | this.slowBits), i32.shl(stack, i32.const(8)));
   }
   #load(width: Bytes, linear: I64, stack: I32, signed: boolean): I64 {
@@ -339,7 +336,7 @@ export abstract class Driver implements SemanticsContext {
         f.set(value, signed ? loadSigned(width, host) : loadU(width, host));
       },
       () => {
-        f.set(value, f.call('i64', this.helper('loadSlow'), [at, this.#slowFlags(width, stack)]));
+        f.set(value, f.call('i64', this.helper('loadSlow'), [at, this.slowFlags(width, stack)]));
         this.checkFault();
         if (signed && width < 8) f.set(value, signExtend(width, f.get('i64', value)));
       },
@@ -356,7 +353,7 @@ export abstract class Driver implements SemanticsContext {
       hit,
       () => rawStore(f, width, i32.add(i32.wrap(at), i32.load(entry, this.tlbTable(true).offset + TLB.addend)), v),
       () => {
-        f.callVoid(this.helper('storeSlow'), [at, v, this.#slowFlags(width, stack)]);
+        f.callVoid(this.helper('storeSlow'), [at, v, this.slowFlags(width, stack)]);
         this.checkFault();
       },
       'likely',
@@ -378,7 +375,7 @@ export abstract class Driver implements SemanticsContext {
     f.if(
       i32.eqz(hit),
       () => {
-        f.callVoid(this.helper('probeWriteSlow'), [at, this.#slowFlags(width, i32.const(stack ? 1 : 0))]);
+        f.callVoid(this.helper('probeWriteSlow'), [at, this.slowFlags(width, i32.const(stack ? 1 : 0))]);
         this.checkFault();
       },
       undefined,
@@ -397,7 +394,7 @@ export abstract class Driver implements SemanticsContext {
       hit,
       () => v128.load(i32.add(i32.wrap(at), i32.load(entry, this.tlbTable(false).offset + TLB.addend)), 0, RAM),
       () => {
-        f.callVoid(this.helper('loadVectorSlow'), [at, this.#slowFlags(operandWidth, stack)]);
+        f.callVoid(this.helper('loadVectorSlow'), [at, this.slowFlags(operandWidth, stack)]);
         this.checkFault();
         return v128.load(ZERO, STATE.vectorScratch);
       },
@@ -417,7 +414,7 @@ export abstract class Driver implements SemanticsContext {
       () => f.storeV128(i32.add(i32.wrap(at), i32.load(entry, this.tlbTable(true).offset + TLB.addend)), v, 0, RAM),
       () => {
         f.storeV128(ZERO, v, STATE.vectorScratch);
-        f.callVoid(this.helper('storeVectorSlow'), [at, this.#slowFlags(operandWidth, stack)]);
+        f.callVoid(this.helper('storeVectorSlow'), [at, this.slowFlags(operandWidth, stack)]);
         this.checkFault();
       },
       'likely',
@@ -557,18 +554,20 @@ export abstract class Driver implements SemanticsContext {
   abstract recheckInterrupts(instructions: 0 | 1): void;
   abstract endSlice(): void;
   abstract interruptShadow(): void;
+  /** What is left of the budget after this instruction (in translated code: after its block). */
+  protected abstract budgetLeft(): I32;
+  protected abstract setBudgetLeft(left: I32): void;
+  /** Leaves with this instruction still to be finished, nothing of the budget being left. */
+  protected abstract repeat(): void;
   get budget(): SemanticsContext['budget'] {
     return {
-      available: () => i32.add(i32.load(ZERO, STATE.budget), i32.const(1)),
+      available: () => i32.add(this.budgetLeft(), i32.const(1)),
       spend: (n) => {
         const extra = this.f.let(i32.sub(n, i32.const(1)));
-        this.f.store32(ZERO, i32.sub(i32.load(ZERO, STATE.budget), extra), STATE.budget);
+        this.setBudgetLeft(i32.sub(this.budgetLeft(), extra));
         this.f.store64(ZERO, i64.add(i64.load(ZERO, STATE.repIterations), i64.extendU(extra)), STATE.repIterations);
       },
-      repeat: () => {
-        this.f.store64(ZERO, this.thisLinear(), STATE.ip);
-        this.exit(EXIT.repeat);
-      },
+      repeat: () => this.repeat(),
     };
   }
 

@@ -2,12 +2,13 @@
  * The loops of REP MOVS, STOS, LODS, CMPS and SCAS: one function per operation and width. Each takes offsets, segment
  * bases, the masks that wrap offsets and linear addresses, the number of iterations allowed and the signed step, and
  * returns the number of iterations done; STATE.fault tells whether a fault ended them. While the direction is forward
- * and the addresses lie in plain RAM, a page's worth is done at once.
+ * and the addresses lie in plain RAM, a page's worth is done at once. Their `flags` are those of the source's slow path (see
+ * SLOW).
  */
 import { type FunctionBuilder, type Label, ZERO } from '../../wasm/builder.ts';
 import { type Callable, type I32, type I64, i32, i64 } from '../../wasm/expr.ts';
 import type { Bytes } from '../semantics/context.ts';
-import { STATE } from '../state.ts';
+import { SLOW, STATE } from '../state.ts';
 import type { HelperDefinition } from './definition.ts';
 
 const RAM = 1;
@@ -113,21 +114,23 @@ class Repetition {
     f.brIf(slow, i32.eqz(elements));
     body(at, elements);
   }
-  /** One element through the slow path, sign-extended; leaves to `end` on a fault. */
+  /** One element through the slow path, sign-extended; leaves to `end` on a fault, or when the interpreter must do it. */
   load(cursor: number, flags: I32, end: Label): I64 {
     const { f, h, width } = this;
     const value = f.let(signExtend(width, f.call('i64', h('loadSlow'), [this.linear(cursor), flags])));
     f.brIf(end, faulted());
     return value;
   }
-  store(cursor: number, value: I64, end: Label): void {
-    const { f, h, width } = this;
-    f.callVoid(h('storeSlow'), [this.linear(cursor), value, i32.const(width)]);
+  store(cursor: number, value: I64, flags: I32, end: Label): void {
+    const { f, h } = this;
+    f.callVoid(h('storeSlow'), [this.linear(cursor), value, flags]);
     f.brIf(end, faulted());
   }
 }
 
 const ITERATION = ['i64', 'i64', 'i32', 'i32'] as const;
+/** For ES:rDI. */
+const destinationFlags = (flags: I32): I32 => i32.and(flags, i32.const(~SLOW.stack));
 
 /** Emits the outer loop: `bulk` (leaving to its label when it cannot) or `single`, until nothing is left. */
 function iterate(
@@ -171,7 +174,7 @@ const repeatMovs = (width: Bytes): HelperDefinition => ({
         }),
       (end) => {
         const value = repetition.load(0, flags, end);
-        repetition.store(1, value, end);
+        repetition.store(1, value, destinationFlags(flags), end);
         repetition.advance(i32.const(1));
       },
     );
@@ -180,11 +183,12 @@ const repeatMovs = (width: Bytes): HelperDefinition => ({
 
 const repeatStos = (width: Bytes): HelperDefinition => ({
   name: `repeatStos${width}`,
-  params: ['i64', 'i64', 'i64', ...ITERATION],
+  params: ['i64', 'i64', 'i64', ...ITERATION, 'i32'],
   results: ['i32'],
   build(f, h) {
     const repetition = new Repetition(f, h, width, [0], 3);
     const value = f.param('i64', 2);
+    const flags = f.param('i32', 7);
     const low = f.let(i32.and(i32.wrap(value), i32.const(0xff)));
     const ones = { 1: 1n, 2: 0x101n, 4: 0x1010101n, 8: 0x101010101010101n }[width];
     const uniform = f.let(i64.eq(value, i64.mul(i64.extendU(low), i64.const(ones))));
@@ -203,7 +207,7 @@ const repeatStos = (width: Bytes): HelperDefinition => ({
           f.br(next);
         }),
       (end) => {
-        repetition.store(0, value, end);
+        repetition.store(0, value, flags, end);
         repetition.advance(i32.const(1));
       },
     );
@@ -310,7 +314,7 @@ const repeatCmps = (width: Bytes): HelperDefinition => ({
       slow: (end) => {
         const [a, b] = [f.newLocal('i64'), f.newLocal('i64')];
         const source = (): void => f.set(a, repetition.load(0, f.param('i32', 8), end));
-        const destination = (): void => f.set(b, repetition.load(1, i32.const(width), end));
+        const destination = (): void => f.set(b, repetition.load(1, destinationFlags(f.param('i32', 8)), end));
         const destinationFirst = (): void => {
           destination();
           source();
@@ -330,15 +334,16 @@ const repeatCmps = (width: Bytes): HelperDefinition => ({
 
 const repeatScas = (width: Bytes): HelperDefinition => ({
   name: `repeatScas${width}`,
-  params: ['i64', 'i64', 'i64', ...ITERATION, 'i32'],
+  params: ['i64', 'i64', 'i64', ...ITERATION, 'i32', 'i32'],
   results: ['i32'],
   build(f, h) {
     const repetition = new Repetition(f, h, width, [0], 3);
     const wanted = f.param('i64', 2);
-    compareLoop(f, repetition, f.param('i32', 7), {
+    const flags = f.param('i32', 7);
+    compareLoop(f, repetition, f.param('i32', 8), {
       cursors: 1,
       inRam: ([at], byte) => ({ a: wanted, b: ramLoad(width, i32.add(at!, byte)) }),
-      slow: (end) => ({ a: wanted, b: repetition.load(0, i32.const(width), end) }),
+      slow: (end) => ({ a: wanted, b: repetition.load(0, flags, end) }),
     });
   },
 });

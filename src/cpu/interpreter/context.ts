@@ -220,6 +220,16 @@ export class InterpreterContext extends Driver {
   interruptShadow(): void {
     this.f.store32(ZERO, i32.load(ZERO, STATE.budget), STATE.shadow);
   }
+  protected budgetLeft(): I32 {
+    return i32.load(ZERO, STATE.budget);
+  }
+  protected setBudgetLeft(left: I32): void {
+    this.f.store32(ZERO, left, STATE.budget);
+  }
+  protected repeat(): void {
+    this.f.store64(ZERO, this.thisLinear(), STATE.ip);
+    this.exit(EXIT.repeat);
+  }
   protected exit(code: number, condition?: I32): void {
     this.#exits.exit(code, condition);
   }

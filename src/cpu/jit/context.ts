@@ -355,6 +355,32 @@ export class TranslatorContext extends Driver {
   interruptShadow(): void {
     this.f.store32(ZERO, this.#afterThis(), STATE.shadow);
   }
+  protected budgetLeft(): I32 {
+    return this.f.get('i32', this.#frame.budget);
+  }
+  protected setBudgetLeft(left: I32): void {
+    this.f.set(this.#frame.budget, left);
+  }
+  protected repeat(): void {
+    const { f } = this;
+    const { ip, code, leave } = this.#frame;
+    // what the rest of the block has been charged is there for the interpreter to go on with
+    const rest = this.#unretired - 1;
+    if (rest > 0) {
+      this.#leaveAt(rest);
+      return;
+    }
+    f.set(ip, this.thisLinear());
+    f.set(code, i32.const(EXIT.repeat));
+    f.br(leave);
+  }
+  /** Leaves this instruction for a fault, or to the interpreter where there is none. */
+  #leaveAt(refund: number): void {
+    const { f } = this;
+    f.set(this.#frame.at, i32.const(this.#offset));
+    f.set(this.#frame.refund, i32.const(refund));
+    f.br(this.#frame.fault);
+  }
   override call<T extends ValType>(type: T, name: string, args: readonly Expr[]): Expr<T> {
     // the clock counts instructions: it must see what the interpreter would show
     if (name === 'readTsc') this.f.store32(ZERO, this.#afterThis(), STATE.budget);
@@ -373,16 +399,10 @@ export class TranslatorContext extends Driver {
     }
   }
   protected exit(code: number, condition?: I32): void {
-    const { f } = this;
-    const frame = this.#frame;
-    const out = (): void => {
-      if (code !== EXIT.fault) throw new RangeError(`${this.facts.mnemonic}: not for the translator`);
-      f.set(frame.at, i32.const(this.#offset));
-      f.set(frame.refund, i32.const(this.#unretired));
-      f.br(frame.fault);
-    };
+    if (code !== EXIT.fault) throw new RangeError(`${this.facts.mnemonic}: not for the translator`);
+    const out = (): void => this.#leaveAt(this.#unretired);
     if (condition === undefined) out();
-    else f.if(condition, out, undefined, 'unlikely');
+    else this.f.if(condition, out, undefined, 'unlikely');
   }
   protected exitWith(_code: I32): void {
     throw new RangeError(`${this.facts.mnemonic}: not for the translator`);

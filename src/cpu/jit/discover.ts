@@ -72,8 +72,7 @@ const HOT_CALL = 1 / 4;
 const FARTHEST = 2 ** 30;
 
 /**
- * Instructions that are left to the interpreter: they end a slice, change modes or mappings, work through JavaScript, or
- * count iterations as instructions.
+ * Instructions that are left to the interpreter: they end a slice, change modes or mappings, or work through JavaScript.
  */
 const INTERPRETED = new Set(
   (
@@ -81,11 +80,13 @@ const INTERPRETED = new Set(
     'mov_seg push_seg pop_seg les lss lds lfs lgs hlt int int3 int1 into iret jmp_far call_far ret_far ' +
     'sysenter sysexit rdpmc rdrand rdseed xgetbv xsetbv ' +
     'in out ins outs fxsave fxrstor xsave xsavec xsaveopt xsaves xrstor xrstors enter bound monitor mwait rdpkru wrpkru ' +
-    'pusha popa movs stos lods cmps scas ud0 ud1 ud2 maskmovdqu maskmovq'
+    'pusha popa ud0 ud1 ud2 maskmovdqu maskmovq'
   ).split(' '),
 );
 /** Translated, but the region ends there: interrupts, privilege or the TLB tables may be others afterwards. */
 export const ENDS_REGION = new Set(['sti', 'popf', 'stac', 'clac', 'syscall', 'sysret']);
+/** Repeated in place; outside 64-bit mode a segment may have to be asked about every element. */
+const STRING = new Set(['movs', 'stos', 'lods', 'cmps', 'scas']);
 /** Privileged, and translated with the check. */
 const PRIVILEGED = new Set(['swapgs', 'sysret']);
 export const isTranslatable = (d: DecodedInstruction, host: Pick<DiscoveryHost, 'semantics'>): boolean =>
@@ -93,7 +94,7 @@ export const isTranslatable = (d: DecodedInstruction, host: Pick<DiscoveryHost, 
   // EIP cut to 16 bits by an operand-size prefix
   !(d.mode !== 64 && d.operandSize === 2 && d.operands[0]?.kind === 'rel') &&
   (!d.row.cpl0 || PRIVILEGED.has(d.row.mnemonic)) &&
-  d.rep === 'none' &&
+  (d.rep === 'none' || (STRING.has(d.row.mnemonic) && d.mode === 64)) &&
   host.semantics(d.row.mnemonic) !== undefined;
 
 /**

@@ -174,6 +174,9 @@ export interface SemanticsContext {
   state64(offset: number): I64;
   setState64(offset: number, value: I64): void;
 
+  /** Flags argument (SLOW) of the memory slow paths, for helpers that call them; `stack`: 1 for an access through SS. */
+  slowFlags(width: number, stack: I32): I32;
+
   // ---- shared helper functions, made once in the core module (helpers/*.ts), by name
   helper(name: string): Callable;
   call<T extends ValType>(type: T, name: string, args: readonly Expr[]): Expr<T>;

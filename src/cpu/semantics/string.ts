@@ -37,10 +37,6 @@ function destination(cx: SemanticsContext, width: Bytes, write: boolean): I64 {
 const sourceBase = (cx: SemanticsContext, i: number): I64 =>
   cx.f.let(i64.sub(cx.linearAddress(i, 'unchecked'), cx.gpr(RSI, cx.facts.addressSize)));
 
-/** loadSlow's flags for source operand i: width, and 100h in the stack segment. */
-const sourceFlags = (cx: SemanticsContext, i: number, width: Bytes): I32 =>
-  i32.or(i32.const(width), i32.shl(cx.inStackSegment(i), i32.const(8)));
-
 const fullMask = (bytes: number): I64 => i64.const(bytes === 8 ? -1n : (1n << BigInt(bytes * 8)) - 1n);
 
 /** Which memory a repeated instruction uses: source operand and what it does to ES:rDI. */
@@ -124,7 +120,14 @@ export const movs: Semantics = (cx) => {
   const [mask, linearMask, count, step] = repeatArguments(cx, width, { source: 1, destination: 'write' });
   const spans = [cx.gpr(RSI, size), base, cx.gpr(RDI, size), cx.segmentBase(0)];
   const done = f.let(
-    cx.call('i32', `repeatMovs${width}`, [...spans, mask, linearMask, count, step, sourceFlags(cx, 1, width)]),
+    cx.call('i32', `repeatMovs${width}`, [
+      ...spans,
+      mask,
+      linearMask,
+      count,
+      step,
+      cx.slowFlags(width, cx.inStackSegment(1)),
+    ]),
   );
   settle(cx, done, step, [RSI, RDI]);
   repeatIfLeft(cx);
@@ -141,7 +144,15 @@ export const stos: Semantics = (cx) => {
   const [mask, linearMask, count, step] = repeatArguments(cx, width, { destination: 'write' });
   const span = [cx.gpr(RDI, cx.facts.addressSize), cx.segmentBase(0)];
   const done = f.let(
-    cx.call('i32', `repeatStos${width}`, [...span, cx.gpr(RAX, width), mask, linearMask, count, step]),
+    cx.call('i32', `repeatStos${width}`, [
+      ...span,
+      cx.gpr(RAX, width),
+      mask,
+      linearMask,
+      count,
+      step,
+      cx.slowFlags(width, OFF),
+    ]),
   );
   settle(cx, done, step, [RDI]);
   repeatIfLeft(cx);
@@ -160,7 +171,14 @@ export const lods: Semantics = (cx) => {
   const [mask, linearMask, count, step] = repeatArguments(cx, width, { source: 1 });
   const span = [cx.gpr(RSI, cx.facts.addressSize), base];
   const done = f.let(
-    cx.call('i32', `repeatLods${width}`, [...span, mask, linearMask, count, step, sourceFlags(cx, 1, width)]),
+    cx.call('i32', `repeatLods${width}`, [
+      ...span,
+      mask,
+      linearMask,
+      count,
+      step,
+      cx.slowFlags(width, cx.inStackSegment(1)),
+    ]),
   );
   setGprIf(cx, done, RAX, cx.state64(STRING_RESULT.b), width);
   settle(cx, done, step, [RSI]);
@@ -203,7 +221,7 @@ export const cmps: Semantics = (cx) => {
   const base = sourceBase(cx, 0);
   const [mask, linearMask, count, step] = repeatArguments(cx, width, { source: 0, destination: 'read' });
   const spans = [cx.gpr(RSI, size), base, cx.gpr(RDI, size), cx.segmentBase(0)];
-  const common = [mask, linearMask, count, step, sourceFlags(cx, 0, width), whileEqual(cx)];
+  const common = [mask, linearMask, count, step, cx.slowFlags(width, cx.inStackSegment(0)), whileEqual(cx)];
   const done = f.let(cx.call('i32', `repeatCmps${width}`, [...spans, ...common]));
   settleComparison(cx, width, done, step, [RSI, RDI]);
 };
@@ -220,7 +238,7 @@ export const scas: Semantics = (cx) => {
   }
   const [mask, linearMask, count, step] = repeatArguments(cx, width, { destination: 'read' });
   const span = [cx.gpr(RDI, cx.facts.addressSize), cx.segmentBase(0)];
-  const common = [cx.gprS(RAX, width), mask, linearMask, count, step, whileEqual(cx)];
+  const common = [cx.gprS(RAX, width), mask, linearMask, count, step, cx.slowFlags(width, OFF), whileEqual(cx)];
   const done = f.let(cx.call('i32', `repeatScas${width}`, [...span, ...common]));
   settleComparison(cx, width, done, step, [RDI]);
 };

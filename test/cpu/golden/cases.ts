@@ -99,6 +99,11 @@ export const REGIONS: readonly RegionCase[] = [
     purpose: 'An indirect jump through a table.',
     code: 'b90900000089c883e003488d1509000000486304824801d0ffe010000000160000001b000000100000004983c001eb084931c8eb0349d1e0ffc975c9',
   },
+  {
+    name: 'repeat',
+    purpose: 'Repeated moves and stores, in a loop.',
+    code: 'bb05000000b940000000be00005000bf00015000f3a4b90800000031c0f348abffcb75e6',
+  },
   { name: 'nested', purpose: 'A loop in a loop.', code: '31c0ba05000000b9050000006bc01f01c883e90175f683ea0175ec' },
   {
     name: 'entered-in-the-middle',

@@ -162,7 +162,7 @@ describe('string helpers', () => {
         const value = BigInt.asUintN(r.width * 8, pattern);
         compare(
           fill(1, 251),
-          () => helpers[`repeatStos${r.width}`]!(wrap(r.destination), 0n, value, ALL, ALL, r.count, stepOf(r)),
+          () => helpers[`repeatStos${r.width}`]!(wrap(r.destination), 0n, value, ALL, ALL, r.count, stepOf(r), r.width),
           () =>
             eachElement(
               r,
@@ -258,6 +258,7 @@ describe('string helpers', () => {
                 ALL,
                 r.count,
                 stepOf(r),
+                r.width,
                 whileEqual,
               ),
             () =>
@@ -280,7 +281,7 @@ describe('string helpers', () => {
     fill(9, 251);
     const before = bytes.slice();
     // DI = fffe: two bytes at the end of the segment at 10h, then on from its start
-    const done = helpers['repeatStos1']!(0xfffen, -0xf000n, 0xabn, 0xffffn, 0xffffffffn, 4, 1);
+    const done = helpers['repeatStos1']!(0xfffen, -0xf000n, 0xabn, 0xffffn, 0xffffffffn, 4, 1, 1);
     expect(done).toBe(2);
     expect(stateView.getUint32(STATE.fault, true)).toBe(1);
     expect([...bytes.slice(0xffe, 0x1000)]).toEqual([0xab, 0xab]);
