@@ -128,6 +128,11 @@ export class FunctionBuilder implements Callable {
     this.#scope?.push({ type, index });
     return index;
   }
+  /** A local that no other use ever shares. */
+  lastingLocal(type: ValType): number {
+    this.locals.push(type);
+    return this.params.length + this.locals.length - 1;
+  }
   /** Runs `body`; locals it made are reused afterwards. */
   scope<R>(body: () => R): R {
     const outer = this.#scope;

@@ -103,6 +103,8 @@ export class Emulator implements Engine {
       cpuid: { features, tscFrequency: 1e9, physicalBits: 40, cpus: 1, apicId: 0 },
       bus: noDevices,
       engine: driver === 'translator' ? 'auto' : 'interpreter',
+      // every vector register in a local: most programs here have no loops
+      jit: { vectorUses: 0 },
     });
     this.#layOut();
     const { data, readonly } = background();

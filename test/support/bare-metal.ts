@@ -74,6 +74,9 @@ export interface Outcome {
 
 export const bytesOf = (hex: string): number[] => (hex.match(/[0-9a-f]{2}/gi) ?? []).map((x) => Number.parseInt(x, 16));
 
+/** Everything is translated, and every vector register kept in a local. */
+export const EAGER_JIT: Partial<JitOptions> = { threshold: 1, vectorUses: 0 };
+
 export class BareMetal {
   readonly cpu: Cpu;
   readonly driver: Driver;
@@ -87,7 +90,7 @@ export class BareMetal {
   #start: bigint[] = [];
   #nextTable: number = AT.tables;
 
-  constructor(driver: Driver = 'interpreter', cpuName = 'max', jit: Partial<JitOptions> = { threshold: 1 }) {
+  constructor(driver: Driver = 'interpreter', cpuName = 'max', jit: Partial<JitOptions> = EAGER_JIT) {
     this.driver = driver;
     const features = parseCpu(cpuName);
     const ram = new WebAssembly.Memory({ initial: RAM_SIZE / 65536 });

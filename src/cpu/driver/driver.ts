@@ -130,6 +130,7 @@ export abstract class Driver implements SemanticsContext {
   protected abstract setVectorLow(i: number, width: Bytes, value: I64): void;
   abstract xmm(index: number): V128;
   abstract setXmm(index: number, value: V128): void;
+  abstract setUpper(index: number, value: V128): void;
   protected abstract flagRecord(): FlagRecord;
   protected abstract recordFlags(op: number | I32, a?: I64, b?: I64, r?: I64, word?: I32): void;
   abstract flagsIf(condition: I32, body: () => void): void;

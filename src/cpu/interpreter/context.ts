@@ -154,6 +154,9 @@ export class InterpreterContext extends Driver {
   setXmm(index: number, value: V128): void {
     this.f.storeV128(ZERO, value, STATE.vec + index * 32);
   }
+  setUpper(index: number, value: V128): void {
+    this.f.storeV128(ZERO, value, STATE.vec + index * 32 + 16);
+  }
 
   // ---- flags live in the state
   protected flagRecord(): FlagRecord {

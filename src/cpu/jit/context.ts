@@ -11,7 +11,7 @@ import {
   type ValType,
 } from '../../wasm/expr.ts';
 import { v128 } from '../../wasm/simd.ts';
-import type { DecodedInstruction, GprOperand, MemOperand } from '../decode/types.ts';
+import type { DecodedInstruction, GprOperand, MemOperand, RegOperand } from '../decode/types.ts';
 import { SEGMENT } from '../decode/types.ts';
 import { Driver, factsOf, signExtend, zeroExtend } from '../driver/driver.ts';
 import type { FlagRecord } from '../flags.ts';
@@ -19,6 +19,7 @@ import type { Bytes } from '../semantics/context.ts';
 import { EXIT, SLOW, STATE } from '../state.ts';
 import { directTarget, isIndirect } from './discover.ts';
 import { TARGET_ENTRY, type TargetTable } from './target-table.ts';
+import { loadLow, storeLow, type VectorLocals } from './vector-locals.ts';
 
 /** What all instructions of a region share: guest registers and flags as wasm locals, and the ways out. */
 export interface RegionFrame {
@@ -36,6 +37,7 @@ export interface RegionFrame {
     readonly r: number;
     readonly word: number;
   };
+  readonly vectors: VectorLocals;
   /** i64 local: linear address of the start of the page that the region's offsets count from. */
   readonly base: number;
   /** i32 local: instructions left. */
@@ -206,46 +208,43 @@ export class TranslatorContext extends Driver {
     return i32.const((this.d.operands[i] as MemOperand).segment === SEGMENT.ss ? 1 : 0);
   }
 
-  // ---- vectors stay in the state
-  #vector(i: number): number {
+  // ---- vectors: XMM and YMM registers where the region keeps them, MMX registers in the state
+  #vectorOf(i: number): RegOperand {
     const o = this.d.operands[i]!;
-    if (o.kind === 'vec') return STATE.vec + o.index * 32;
-    if (o.kind === 'mmx') return STATE.fpr + o.index * 16;
+    if (o.kind === 'vec' || o.kind === 'mmx') return o;
     throw new RangeError(`${this.facts.mnemonic}: operand ${i} (${o.kind}) is no vector`);
   }
   indexVector(i: number, part: 0 | 1): V128 {
-    return v128.load(ZERO, STATE.vec + (this.d.operands[i] as MemOperand).index * 32 + 16 * part);
+    return this.#frame.vectors.read((this.d.operands[i] as MemOperand).index, part);
   }
   protected vectorOperand(i: number, part: 0 | 1): V128 {
-    return v128.load(ZERO, this.#vector(i) + 16 * part);
+    const { kind, index } = this.#vectorOf(i);
+    return kind === 'mmx' ? v128.load(ZERO, STATE.fpr + index * 16) : this.#frame.vectors.read(index, part);
   }
   protected setVectorOperand(i: number, part: 0 | 1, value: V128): void {
-    this.f.storeV128(ZERO, value, this.#vector(i) + 16 * part);
+    const { kind, index } = this.#vectorOf(i);
+    if (kind === 'mmx') this.f.storeV128(ZERO, value, STATE.fpr + index * 16);
+    else this.#frame.vectors.write(index, part, value);
   }
   protected vectorLow(i: number, width: Bytes): I64 {
     const o = this.d.operands[i]!;
     if (o.kind === 'gpr') return this.#readRegister(o.index, width, false, false);
-    const at = this.#vector(i);
-    return width === 8
-      ? i64.load(ZERO, at)
-      : width === 4
-        ? i64.load32U(ZERO, at)
-        : width === 2
-          ? i64.load16U(ZERO, at)
-          : i64.load8U(ZERO, at);
+    const { kind, index } = this.#vectorOf(i);
+    return kind === 'mmx' ? loadLow(width, STATE.fpr + index * 16) : this.#frame.vectors.readLow(index, width);
   }
   protected setVectorLow(i: number, width: Bytes, value: I64): void {
-    const at = this.#vector(i);
-    if (width === 8) this.f.store64(ZERO, value, at);
-    else if (width === 4) this.f.store32(ZERO, i32.wrap(value), at);
-    else if (width === 2) this.f.store16(ZERO, i32.wrap(value), at);
-    else this.f.store8(ZERO, i32.wrap(value), at);
+    const { kind, index } = this.#vectorOf(i);
+    if (kind === 'mmx') storeLow(this.f, width, STATE.fpr + index * 16, value);
+    else this.#frame.vectors.writeLow(index, width, value);
   }
   xmm(index: number): V128 {
-    return v128.load(ZERO, STATE.vec + index * 32);
+    return this.#frame.vectors.read(index, 0);
   }
   setXmm(index: number, value: V128): void {
-    this.f.storeV128(ZERO, value, STATE.vec + index * 32);
+    this.#frame.vectors.write(index, 0, value);
+  }
+  setUpper(index: number, value: V128): void {
+    this.#frame.vectors.write(index, 1, value);
   }
 
   // ---- flags

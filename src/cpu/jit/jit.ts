@@ -261,6 +261,7 @@ export class Jit {
           tlbRead: tlb.read,
           tlbWrite: tlb.write,
           semantics: this.#host.semantics,
+          vectorUses: this.#options.vectorUses,
           validCell,
           tables: region.tables,
         },

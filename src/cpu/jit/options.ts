@@ -7,6 +7,8 @@ export interface JitOptions extends RegionLimits {
   readonly threshold: number;
   /** Samples of a branch between two regions (one in PROFILE.edgePeriod) before they are made one; doubled for each time. */
   readonly growth: number;
+  /** How often loops must name a half of a vector register for the region to keep it in a local; 0: what is named at all. */
+  readonly vectorUses: number;
   /** Regions kept before the oldest are evicted. */
   readonly maxRegions: number;
   /** Gets every module that is compiled, for tools. */
@@ -15,6 +17,7 @@ export interface JitOptions extends RegionLimits {
 export const DEFAULT_JIT: JitOptions = {
   threshold: 512,
   growth: 128,
+  vectorUses: 2,
   maxRegions: 20_000,
   maxBlocks: 100,
   maxInstructions: 800,
@@ -40,6 +43,7 @@ type Numeric = Exclude<keyof JitOptions, 'onModule'>;
 const RANGES: Readonly<Record<Numeric, readonly [number, number]>> = {
   threshold: [1, 1_000_000],
   growth: [1, 1_000_000],
+  vectorUses: [0, 1_000_000],
   maxRegions: [1, 100_000],
   maxBlocks: [1, 300],
   maxInstructions: [1, 10_000],

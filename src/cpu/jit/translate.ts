@@ -8,6 +8,7 @@ import { type RegionFrame, TranslatorContext } from './context.ts';
 import { type Block, ENDS_REGION, type RegionPlan } from './discover.ts';
 import { elementOf, type LoopNode, layOut } from './layout.ts';
 import type { TargetTable } from './target-table.ts';
+import { VectorLocals } from './vector-locals.ts';
 
 /** What a region is translated for. */
 export interface TranslationMode {
@@ -18,6 +19,8 @@ export interface TranslationMode {
   readonly tlbRead: number;
   readonly tlbWrite: number;
   readonly semantics: ReadonlyMap<string, Semantics>;
+  /** See JitOptions. */
+  readonly vectorUses: number;
   /** Two i64 cells: the lookup key and the base for which the region's pages were last found to be mapped as planned. */
   readonly validCell: number;
   /** For the plan's continuations and indirect targets, where there are many. */
@@ -39,6 +42,8 @@ export function translateRegion(
   const lookup = (helper: string): Callable => importHelper(m, helper);
   const i64s = (n: number): number[] => Array.from({ length: n }, () => f.newLocal('i64'));
   const none: Label = { depth: 0 };
+  const layout = layOut(plan);
+  const { blocks, positions, paths, root } = layout;
   const frame: RegionFrame = {
     f,
     lookup,
@@ -52,6 +57,7 @@ export function translateRegion(
       r: f.newLocal('i64'),
       word: f.newLocal('i32'),
     },
+    vectors: new VectorLocals(f, layout, mode.vectorUses),
     base: f.newLocal('i64'),
     budget: f.newLocal('i32'),
     ip: f.newLocal('i64'),
@@ -68,7 +74,6 @@ export function translateRegion(
     indirect: { offsets: plan.indirect, table: mode.tables[1] },
     branchTo: () => {},
   };
-  const { blocks, positions, paths, root } = layOut(plan);
   /** Which element a loop's dispatch goes to: a local for each loop that has one. */
   const states = new Map<LoopNode, number>();
   const heads = new Map<LoopNode, Label>();
@@ -290,6 +295,7 @@ function emitPrologue(
   }
   f.set(frame.budget, i32.load(ZERO, STATE.budget));
   for (const n of frame.used) f.set(frame.gpr[n]!, i64.load(ZERO, STATE.gpr + n * 8));
+  frame.vectors.load();
   f.set(frame.flags.a, i64.load(ZERO, STATE.flagA));
   f.set(frame.flags.b, i64.load(ZERO, STATE.flagB));
   f.set(frame.flags.r, i64.load(ZERO, STATE.flagR));
@@ -300,6 +306,7 @@ function emitPrologue(
 function emitEpilogue(frame: RegionFrame): void {
   const { f } = frame;
   for (const n of frame.dirty) f.store64(ZERO, f.get('i64', frame.gpr[n]!), STATE.gpr + n * 8);
+  frame.vectors.store();
   f.store64(ZERO, f.get('i64', frame.flags.a), STATE.flagA);
   f.store64(ZERO, f.get('i64', frame.flags.b), STATE.flagB);
   f.store64(ZERO, f.get('i64', frame.flags.r), STATE.flagR);

@@ -1,8 +1,6 @@
 /** What only VEX encodings have: lane-crossing moves, broadcasts, variable shifts, masked accesses, gathers (SDM vol. 2). */
-import { ZERO } from '../../wasm/builder.ts';
 import { type I32, type I64, i32, i64, type V128 } from '../../wasm/expr.ts';
 import { i8x16, i16x8, i32x4, i64x2, v128 } from '../../wasm/simd.ts';
-import { STATE } from '../state.ts';
 import type { Bytes, Semantics, SemanticsContext } from './context.ts';
 import {
   bytes,
@@ -24,12 +22,12 @@ const INDICES = Array.from({ length: 16 }, (_, i) => i);
 const registerCount = (cx: SemanticsContext): number => (cx.facts.mode === 64 ? 16 : 8);
 
 export const vzeroupper: Semantics = vector((cx) => {
-  for (let i = 0; i < registerCount(cx); i++) cx.f.storeV128(ZERO, v128.zero(), STATE.vec + 32 * i + 16);
+  for (let i = 0; i < registerCount(cx); i++) cx.setUpper(i, v128.zero());
 });
 export const vzeroall: Semantics = vector((cx) => {
   for (let i = 0; i < registerCount(cx); i++) {
     cx.setXmm(i, v128.zero());
-    cx.f.storeV128(ZERO, v128.zero(), STATE.vec + 32 * i + 16);
+    cx.setUpper(i, v128.zero());
   }
 });
 

@@ -106,6 +106,8 @@ export interface SemanticsContext {
   /** XMM register n by number (implicit XMM0 and the like). */
   xmm(index: number): V128;
   setXmm(index: number, value: V128): void;
+  /** Bits 255:128 of YMM register n. */
+  setUpper(index: number, value: V128): void;
 
   // ---- flags; a, b and result sign-extended from `width` bytes
   /** Flags of result = a - b (CMP, SUB, NEG); `borrow` 0/1 for SBB. */

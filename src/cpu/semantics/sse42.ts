@@ -1,8 +1,6 @@
 /** String comparisons of SSE4.2: PCMPESTRI, PCMPESTRM, PCMPISTRI, PCMPISTRM (SDM vol. 2, 4.1). */
-import { ZERO } from '../../wasm/builder.ts';
 import { type I32, type I64, i32, i64, type V128 } from '../../wasm/expr.ts';
 import { i8x16, i16x8, v128 } from '../../wasm/simd.ts';
-import { STATE } from '../state.ts';
 import type { Semantics, SemanticsContext } from './context.ts';
 import { bytes, immediate, isVex, scalar64, vector, words16 } from './vector.ts';
 
@@ -71,7 +69,7 @@ function deliverMask(cx: SemanticsContext, { control, words, result }: Compariso
   const inBytes = v128.and(v128.shuffle(bits, bits, BYTE_OF_LANE), bytes(BIT_OF_BYTE));
   const spread = v128.select(words, i16x8.eq(inWords, words16(...BIT_OF_WORD)), i8x16.eq(inBytes, bytes(BIT_OF_BYTE)));
   cx.setXmm(0, f.let(v128.select(i32.and(control, c32(LAST_OR_SPREAD)), spread, bits)));
-  if (isVex(cx)) f.storeV128(ZERO, v128.zero(), STATE.vec + 16);
+  if (isVex(cx)) cx.setUpper(0, v128.zero());
 }
 
 export const pcmpestri: Semantics = comparing(true, deliverIndex);
