@@ -1,7 +1,6 @@
 /** What SSE and AVX floating-point instructions compute when the wasm operation alone would not tell flags or payloads. */
 import { type FunctionBuilder, ZERO } from '../../wasm/builder.ts';
 import { type Callable, type F64, f32, f64, type I32, type I64, i32, i64 } from '../../wasm/expr.ts';
-import { v128 } from '../../wasm/simd.ts';
 import { STATE } from '../state.ts';
 import type { HelperDefinition } from './definition.ts';
 import {
@@ -280,16 +279,14 @@ class Operation {
   }
 }
 
-/** MXCSR without flags, and what it must be: round to nearest, all masked, no DAZ or FTZ. */
-const PLAIN_MASK = 0xffc0;
-const PLAIN = 0x1f80;
+/** Does MXCSR say: round to nearest, all masked, no DAZ or FTZ? */
+export const isPlainControl = (): I32 => i32.eq(i32.and(cell32(SOFT.control), c32(0xffc0)), c32(0x1f80));
 /**
  * Returns what wasm calculates where it says all there is: neither a denormal operand nor a result that may hide an underflow. That
  * a sum or product was rounded is found by what is left over; a quotient comes here only when the inexact flag is set already.
  */
 function native(f: FunctionBuilder, fmt: Format, op: I32): void {
   const [a, b] = [f.param('i64', 1), f.param('i64', 2)];
-  const plainControl = i32.eq(i32.and(cell32(SOFT.control), c32(PLAIN_MASK)), c32(PLAIN));
   const denormal = i32.or(isDenormal(fmt, a), isDenormal(fmt, b));
   /** Is `least` <= |r| and finite? */
   const inRange = (r: I64, least: bigint): I32 =>
@@ -303,7 +300,7 @@ function native(f: FunctionBuilder, fmt: Format, op: I32): void {
     f.if(rounded, () => raiseFlags(f, FLAG.inexact));
     f.return(r);
   };
-  f.if(i32.and(plainControl, i32.eqz(denormal)), () => {
+  f.if(i32.and(isPlainControl(), i32.eqz(denormal)), () => {
     const x = f.let(value(fmt, a));
     const y = f.let(value(fmt, b));
     f.if(i32.leU(op, c32(FLOAT_OP.subtract)), () => {
@@ -382,34 +379,6 @@ const scalar = (name: string, fmt: Format): HelperDefinition => ({
       () => operation.toInteger(64),
       () => operation.convert(),
     ]);
-  },
-});
-
-/** (operation, a, b) lane by lane. */
-const packed = (name: string, fmt: Format, lane: string): HelperDefinition => ({
-  name,
-  params: ['i32', 'v128', 'v128'],
-  results: ['v128'],
-  build(f, h) {
-    const op = f.param('i32', 0);
-    const size = fmt.bits / 8;
-    f.storeV128(ZERO, f.param('v128', 1), SOFT.lanes);
-    f.storeV128(ZERO, f.param('v128', 2), SOFT.lanes + 16);
-    const at = f.newLocal('i32');
-    f.set(at, c32(0));
-    const load = (offset: number): I64 =>
-      size === 4 ? i64.load32U(f.get('i32', at), offset) : i64.load(f.get('i32', at), offset);
-    f.loop((again) => {
-      const odd = i32.and(i32.shrU(f.get('i32', at), c32(Math.log2(size))), c32(1));
-      const alternating = i32.select(odd, c32(FLOAT_OP.add), c32(FLOAT_OP.subtract));
-      const code = f.let(i32.select(i32.eq(op, c32(FLOAT_OP.addSubtract)), alternating, op));
-      const result = f.let(f.call('i64', h(lane), [code, load(SOFT.lanes), load(SOFT.lanes + 16)]));
-      if (size === 4) f.store32(f.get('i32', at), i32.wrap(result), SOFT.lanes + 32);
-      else f.store64(f.get('i32', at), result, SOFT.lanes + 32);
-      f.set(at, i32.add(f.get('i32', at), c32(size)));
-      f.brIf(again, i32.ltU(f.get('i32', at), c32(16)));
-    });
-    f.result(v128.load(ZERO, SOFT.lanes + 32));
   },
 });
 
@@ -507,8 +476,6 @@ const commitFloat: HelperDefinition = {
 export const FLOAT_HELPERS: readonly HelperDefinition[] = [
   scalar('float32', SINGLE),
   scalar('float64', DOUBLE),
-  packed('packed32', SINGLE, 'float32'),
-  packed('packed64', DOUBLE, 'float64'),
   fromInteger('integerTo32', 'pack32'),
   fromInteger('integerTo64', 'pack64'),
   fused('fused32', SINGLE),

@@ -3,6 +3,7 @@ import { CRYPTO_HELPERS } from './crypto.ts';
 import type { HelperDefinition } from './definition.ts';
 import { FLOAT_HELPERS } from './float.ts';
 import { FLOAT_CORE_HELPERS } from './float-core.ts';
+import { PACKED_FLOAT_HELPERS } from './float-packed.ts';
 import { HALF_HELPERS } from './half.ts';
 import { STRING_COMPARISON_HELPERS } from './sse42.ts';
 import { HELPERS as STRING } from './string.ts';
@@ -23,6 +24,7 @@ export const SEMANTIC_HELPERS: readonly HelperDefinition[] = [
   ...VECTOR_HELPERS,
   ...FLOAT_CORE_HELPERS,
   ...FLOAT_HELPERS,
+  ...PACKED_FLOAT_HELPERS,
   ...HALF_HELPERS,
   ...CRYPTO_HELPERS,
   ...STRING_COMPARISON_HELPERS,

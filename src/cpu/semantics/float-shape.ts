@@ -27,14 +27,16 @@ export function exactly(cx: SemanticsContext, body: () => void): void {
   f.store32(ZERO, i32.const(0), SOFT.flags);
   f.store32(ZERO, cx.state32(STATE.mxcsr), SOFT.control);
   body();
-  f.if(
-    cx.call('i32', 'commitFloat', []),
-    () => {
-      cx.raiseIf(i32.eqz(i32.and(cx.state32(STATE.cr4), i32.const(CR4_OSXMMEXCPT))), VECTOR.ud);
-      cx.raise(VECTOR.xm);
-    },
-    undefined,
-    cx.unlikely,
+  f.if(i32.load(ZERO, SOFT.flags), () =>
+    f.if(
+      cx.call('i32', 'commitFloat', []),
+      () => {
+        cx.raiseIf(i32.eqz(i32.and(cx.state32(STATE.cr4), i32.const(CR4_OSXMMEXCPT))), VECTOR.ud);
+        cx.raise(VECTOR.xm);
+      },
+      undefined,
+      cx.unlikely,
+    ),
   );
 }
 /** `fast` values where `safe` holds, else those of `slow`; all in locals. */
