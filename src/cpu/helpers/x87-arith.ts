@@ -19,9 +19,12 @@ import {
   isZero80,
   KEEP_C1,
   type Lookup,
+  OPERATION,
+  pop,
   popTimes,
   precisionControl,
   QUIET,
+  replaceStack,
   SOURCE,
   STACK_FAULT,
   selected,
@@ -32,8 +35,7 @@ import {
   type Value,
   value,
 } from './x87-core.ts';
-
-export const OPERATION = { add: 0, multiply: 1, subtract: 2, divide: 3 } as const;
+import { quickArith } from './x87-quick.ts';
 
 export function invalid(f: FunctionBuilder): void {
   raiseFlags(f, FLAG.invalid);
@@ -127,8 +129,13 @@ const x87ArithStack: HelperDefinition = {
       f.callVoid(h('x87Underflow'), [to, pops]);
       f.return();
     });
-    begin(f);
     const [a, b] = [stack(f, i), stack(f, j)];
+    quickArith(f, h, f.param('i32', 0), a, b, (top, mantissa) => {
+      replaceStack(f, to, top, mantissa);
+      f.if(pops, () => pop(f));
+      f.return();
+    });
+    begin(f);
     f.callVoid(h('x87Arith'), [f.param('i32', 0), a.top, a.mantissa, b.top, b.mantissa]);
     f.callVoid(h('x87Apply'), [to, pops]);
   },
@@ -143,11 +150,16 @@ const x87ArithSource: HelperDefinition = {
       f.callVoid(h('x87Underflow'), [c32(0), c32(0)]);
       f.return();
     });
-    begin(f);
     const a = stack(f, c32(0));
     const b: Value = { top: f.let(cell32(SOURCE.top)), mantissa: f.let(cell64(SOURCE.mantissa)) };
     const reversed = f.param('i32', 1);
-    const [x, y] = [selected(reversed, b, a), selected(reversed, a, b)];
+    const kept = (v: Value): Value => ({ top: f.let(v.top), mantissa: f.let(v.mantissa) });
+    const [x, y] = [kept(selected(reversed, b, a)), kept(selected(reversed, a, b))];
+    quickArith(f, h, f.param('i32', 0), x, y, (top, mantissa) => {
+      replaceStack(f, c32(0), top, mantissa);
+      f.return();
+    });
+    begin(f);
     f.callVoid(h('x87Arith'), [f.param('i32', 0), x.top, x.mantissa, y.top, y.mantissa]);
     f.callVoid(h('x87Apply'), [c32(0), c32(0)]);
   },

@@ -31,6 +31,7 @@ export const RESULT = { mantissa: SOFT.extra, top: SOFT.extra + 8 } as const;
 export const SOURCE = { mantissa: SOFT.lanes, top: SOFT.lanes + 8 } as const;
 export const FSW = { c0: 0x100, c1: 0x200, c2: 0x400, c3: 0x4000, stackFault: 0x40, summary: 0x8080 } as const;
 export const STACK_FAULT = FSW.stackFault | FLAG.invalid;
+export const OPERATION = { add: 0, multiply: 1, subtract: 2, divide: 3 } as const;
 const DENORMAL_SOURCE = 0x1_0000;
 export const QUIET = i64.const(1n << 62n);
 export const BIAS = 16383;
@@ -95,10 +96,14 @@ export function stack(f: FunctionBuilder, i: I32): Value {
   const at = f.let(address(i));
   return { top: f.let(i32.load16U(at, 8)), mantissa: f.let(i64.load(at)) };
 }
-export function setStack(f: FunctionBuilder, i: I32, top: I32, mantissa: I64): void {
+/** Writes ST(i), which is in use. */
+export function replaceStack(f: FunctionBuilder, i: I32, top: I32, mantissa: I64): void {
   const at = f.let(address(i));
   f.store64(at, mantissa);
   f.store64(at, i64.extendU(i32.and(top, c32(0xffff))), 8);
+}
+export function setStack(f: FunctionBuilder, i: I32, top: I32, mantissa: I64): void {
+  replaceStack(f, i, top, mantissa);
   f.store32(ZERO, i32.or(cell32(STATE.fpuTag), tagBit(i)), STATE.fpuTag);
 }
 export function pop(f: FunctionBuilder): void {
@@ -128,6 +133,15 @@ export const isMasked = (flag: number): I32 => i32.and(control(), c32(flag));
 
 /** In place of a C1 for x87Finish: leave it alone. */
 export const KEEP_C1 = i32.const(2);
+const openBits = (bits: I32): I32 => i32.and(i32.and(bits, c32(0x3f)), i32.xor(control(), c32(0x3f)));
+/** Records exceptions and C1 (or KEEP_C1), which are locals or constants. */
+function record(f: FunctionBuilder, flags: I32, c1: I32): void {
+  const old = f.let(cell32(STATE.fpuStatus));
+  const condition = i32.select(i32.eq(c1, KEEP_C1), i32.and(old, c32(FSW.c1)), i32.shl(c1, c32(9)));
+  const kept = i32.and(old, c32(~(FSW.c1 | FSW.summary)));
+  const status = f.let(i32.or(i32.or(kept, flags), condition));
+  f.store32(ZERO, i32.select(openBits(status), i32.or(status, c32(FSW.summary)), status), STATE.fpuStatus);
+}
 /** (exceptions, C1 or KEEP_C1): records both; 1 when the masks let the operation write its result. */
 const x87Finish: HelperDefinition = {
   name: 'x87Finish',
@@ -135,14 +149,8 @@ const x87Finish: HelperDefinition = {
   results: ['i32'],
   build(f) {
     const flags = f.param('i32', 0);
-    const c1 = f.param('i32', 1);
-    const old = f.let(cell32(STATE.fpuStatus));
-    const condition = i32.select(i32.eq(c1, KEEP_C1), i32.and(old, c32(FSW.c1)), i32.shl(c1, c32(9)));
-    const kept = i32.and(old, c32(~(FSW.c1 | FSW.summary)));
-    const status = f.let(i32.or(i32.or(kept, flags), condition));
-    const open = (bits: I32): I32 => i32.and(i32.and(bits, c32(0x3f)), i32.xor(control(), c32(0x3f)));
-    f.store32(ZERO, i32.select(open(status), i32.or(status, c32(FSW.summary)), status), STATE.fpuStatus);
-    f.result(i32.eqz(i32.and(open(flags), c32(FLAG.invalid | FLAG.denormal | FLAG.divide))));
+    record(f, flags, f.param('i32', 1));
+    f.result(i32.eqz(i32.and(openBits(flags), c32(FLAG.invalid | FLAG.denormal | FLAG.divide))));
   },
 };
 /** (register, pops): ends an operation whose result lies in RESULT. */
@@ -174,11 +182,11 @@ const x87Push: HelperDefinition = {
   name: 'x87Push',
   params: ['i32', 'i64', 'i32'],
   results: [],
-  build(f, h) {
+  build(f) {
     const full = f.let(i32.eqz(isEmpty(c32(7))));
     const flags = f.let(i32.select(full, c32(STACK_FAULT), f.param('i32', 2)));
     // a denormal number is pushed even where that is unmasked
-    f.drop(f.call('i32', h('x87Finish'), [flags, full]));
+    record(f, flags, full);
     f.if(i32.or(isMasked(FLAG.invalid), i32.eqz(i32.and(flags, c32(FLAG.invalid)))), () => {
       const top = f.let(i32.select(full, c32(INDEFINITE.top), f.param('i32', 0)));
       push(f, top, i64.select(full, c64(INDEFINITE.mantissa), f.param('i64', 1)));

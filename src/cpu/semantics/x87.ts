@@ -2,7 +2,7 @@
 import { ZERO } from '../../wasm/builder.ts';
 import { type I32, type I64, i32, i64 } from '../../wasm/expr.ts';
 import { FLAG, SOFT } from '../helpers/float-core.ts';
-import { OPERATION } from '../helpers/x87-arith.ts';
+import { OPERATION } from '../helpers/x87-core.ts';
 import { STATE } from '../state.ts';
 import type { Bytes, Semantics, SemanticsContext } from './context.ts';
 import { byStackSegment, linearAddressPlus } from './shared.ts';
