@@ -552,6 +552,9 @@ export abstract class Driver implements SemanticsContext {
     this.f.store64(ZERO, this.nextLinear(), STATE.ip);
     this.exit(EXIT.halt);
   }
+  checkOnce(_cell: number, check: () => void): void {
+    check();
+  }
   abstract recheckInterrupts(instructions: 0 | 1): void;
   abstract endSlice(): void;
   abstract interruptShadow(): void;

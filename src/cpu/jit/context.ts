@@ -57,6 +57,8 @@ export interface RegionFrame {
   readonly tlbWrite: number;
   /** The op of the flag record where it is known while emitting. */
   knownFlags: number | undefined;
+  /** State cells that the block has checked (SemanticsContext.checkOnce). */
+  readonly checkedCells: Set<number>;
   /** Registers whose upper half is known to be zero at this point. */
   readonly zeroExtended: Set<number>;
   /** Offsets that the region's calls come back to, and that its other indirect branches go to. */
@@ -342,6 +344,12 @@ export class TranslatorContext extends Driver {
   /** Instructions of the block that the interpreter would not have charged yet. */
   #afterThis(): I32 {
     return i32.add(this.f.get('i32', this.#frame.budget), i32.const(this.#unretired - 1));
+  }
+  override checkOnce(cell: number, check: () => void): void {
+    const { checkedCells } = this.#frame;
+    if (checkedCells.has(cell)) return;
+    check();
+    if (this.f.depth === this.#depth) checkedCells.add(cell);
   }
   recheckInterrupts(_instructions: 0 | 1): void {
     // such an instruction ends its block: the way out tells the run loop, which knows of the shadow

@@ -69,6 +69,7 @@ export function translateRegion(
     tlbRead: mode.tlbRead,
     tlbWrite: mode.tlbWrite,
     knownFlags: undefined,
+    checkedCells: new Set(),
     zeroExtended: new Set(),
     continuations: { offsets: plan.continuations, table: mode.tables[0] },
     indirect: { offsets: plan.indirect, table: mode.tables[1] },
@@ -176,6 +177,7 @@ function emitBlock(frame: RegionFrame, block: Block, mode: TranslationMode): voi
   };
   frame.knownFlags = undefined;
   frame.zeroExtended.clear();
+  frame.checkedCells.clear();
   if (count > 0) {
     const left = f.tee(frame.budget, i32.sub(f.get('i32', frame.budget), i32.const(count)));
     f.if(i32.ltS(left, i32.const(0)), () => interpret(block.offset, count), undefined, 'unlikely');

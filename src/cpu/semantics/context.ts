@@ -143,6 +143,11 @@ export interface SemanticsContext {
   jumpTo(target: I64): void;
   /** Goes to a linear address whatever the code mode that was just set (SYSCALL, SYSRET). */
   jumpAnywhere(linear: I64): void;
+  /**
+   * Emits `check`, which raises what a state cell demands. Only instructions that end straight code change such a cell, so that
+   * one check of it stands for those that follow.
+   */
+  checkOnce(cell: number, check: () => void): void;
   /** Raises an exception when `condition` holds; nothing has been changed yet. */
   raiseIf(condition: I32, vector: number, error?: I32 | number): void;
   raise(vector: number, error?: I32 | number): void;

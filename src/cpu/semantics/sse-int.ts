@@ -199,13 +199,21 @@ export const shufpd: Semantics = shuffled((control, part) => {
   return [...element(bits & 1, 8), ...element(2 + ((bits >> 1) & 1), 8)];
 }, 2);
 
+const INDICES = Array.from({ length: 16 }, (_, i) => i);
+/** Sixteen byte numbers from `first` on. */
+const consecutive = (first: number): number[] => INDICES.map((i) => first + i);
 /** Bytes [count, count + size) of b followed by a: the second source is the low part. */
 function aligned(a: V128, b: V128, count: I32, size: 8 | 16): V128 {
+  if (isConst(count) && size === 16) {
+    // what lies above the second source is the first one, and zeros above that
+    const from = Math.min(count.lo, 32);
+    return from > 16 ? v128.shuffle(a, v128.zero(), consecutive(from - 16)) : v128.shuffle(b, a, consecutive(from));
+  }
   const limit = i32.const(2 * size);
   const shift = isConst(count)
     ? i32.const(Math.min(count.lo, 2 * size))
     : i32.select(i32.ltU(count, limit), count, limit);
-  const index = i8x16.add(bytes(Array.from({ length: 16 }, (_, i) => i)), i8x16.splat(shift));
+  const index = i8x16.add(bytes(INDICES), i8x16.splat(shift));
   return v128.or(i8x16.swizzle(b, index), i8x16.swizzle(a, i8x16.sub(index, i8x16.splat(i32.const(size)))));
 }
 const lowOnly = (a: V128): V128 => v128.and(a, words64(-1n, 0n));
@@ -232,9 +240,10 @@ const byteShift = (shift: (a: V128, count: I32, cx: SemanticsContext) => V128): 
   });
 export const psrldq: Semantics = byteShift((a, count) => aligned(v128.zero(), a, count, 16));
 export const pslldq: Semantics = byteShift((a, count) => {
+  if (isConst(count)) return v128.shuffle(v128.zero(), a, consecutive(16 - Math.min(count.lo, 16)));
   const limit = i32.const(16);
-  const by = isConst(count) ? i32.const(Math.min(count.lo, 16)) : i32.select(i32.ltU(count, limit), count, limit);
-  return i8x16.swizzle(a, i8x16.sub(bytes(Array.from({ length: 16 }, (_, i) => i)), i8x16.splat(by)));
+  const by = i32.select(i32.ltU(count, limit), count, limit);
+  return i8x16.swizzle(a, i8x16.sub(bytes(INDICES), i8x16.splat(by)));
 });
 
 // ---- shifts: by an immediate, or by the low 64 bits of a vector
@@ -251,6 +260,15 @@ const shifting = (bits: number, shift: Shift, arithmetic: boolean): Semantics =>
     const count = f.let(shiftCount(cx, from + 1));
     const sources = parts(cx).map((p) => source(cx, from, p));
     const limit = i64.const(bits - 1);
+    if (isConst(count)) {
+      // an immediate, one byte
+      const by = arithmetic ? Math.min(count.lo, bits - 1) : count.lo;
+      writeParts(
+        cx,
+        sources.map((a) => (by < bits ? f.let(shift(a, i32.const(by))) : v128.zero())),
+      );
+      return;
+    }
     const inRange = i64.leU(count, limit);
     const results = sources.map((a) => {
       if (arithmetic) return shift(a, i32.wrap(i64.select(inRange, count, limit)));
@@ -271,12 +289,32 @@ export const psraw: Semantics = shifting(16, i16x8.shrS, true);
 export const psrad: Semantics = shifting(32, i32x4.shrS, true);
 
 // ---- single elements
-const INDICES = Array.from({ length: 16 }, (_, i) => i);
 /** The immediate as an element number: only as many bits as the register has elements count. */
 const elementNumber = (cx: SemanticsContext, i: number, size: number): I32 =>
   cx.f.let(i32.and(immediate(cx, i), i32.const((usesMmx(cx) ? 8 : 16) / size - 1)));
-/** Element `index` of `size` bytes of a, and what follows, in the low bytes. */
-function elementToFront(a: V128, index: I32, size: number): I64 {
+interface Elements {
+  extract(a: V128, index: number): I64;
+  replace(a: V128, index: number, value: I64): V128;
+  splat(value: I64): V128;
+}
+const narrow = (lanes: {
+  extract(a: V128, index: number): I32;
+  replace(a: V128, index: number, value: I32): V128;
+  splat(value: I32): V128;
+}): Elements => ({
+  extract: (a, index) => i64.extendU(lanes.extract(a, index)),
+  replace: (a, index, value) => lanes.replace(a, index, i32.wrap(value)),
+  splat: (value) => lanes.splat(i32.wrap(value)),
+});
+const LANES: Readonly<Record<Bytes, Elements>> = {
+  1: narrow({ ...i8x16, extract: i8x16.extractU }),
+  2: narrow({ ...i16x8, extract: i16x8.extractU }),
+  4: narrow(i32x4),
+  8: i64x2,
+};
+/** Element `index` of `size` bytes of a, and what follows where it is not a constant, in the low bytes. */
+function elementToFront(a: V128, index: I32, size: Bytes): I64 {
+  if (isConst(index)) return LANES[size].extract(a, index.lo);
   const from = i8x16.splat(i32.mul(index, i32.const(size)));
   return i64x2.extract(i8x16.swizzle(a, i8x16.add(bytes(INDICES), from)), 0);
 }
@@ -292,20 +330,18 @@ export const pextrd: Semantics = extracting(4);
 export const pextrq: Semantics = extracting(8);
 export const extractps: Semantics = extracting(4);
 
-const SPLAT: Readonly<Record<Bytes, (value: I64) => V128>> = {
-  1: (value) => i8x16.splat(i32.wrap(value)),
-  2: (value) => i16x8.splat(i32.wrap(value)),
-  4: (value) => i32x4.splat(i32.wrap(value)),
-  8: i64x2.splat,
-};
 const inserting = (size: Bytes): Semantics =>
   vector((cx) => {
     const first = firstSource(cx);
     const value = cx.f.let(isMem(cx, first + 1) ? cx.readLow(first + 1, size) : cx.read(first + 1));
     const index = elementNumber(cx, first + 2, size);
+    if (isConst(index)) {
+      writeParts(cx, [cx.f.let(LANES[size].replace(cx.readV(first), index.lo, value))]);
+      return;
+    }
     const numbers = bytes(INDICES.map((i) => Math.floor(i / size)));
     const chosen = i8x16.eq(numbers, i8x16.splat(index));
-    writeParts(cx, [cx.f.let(v128.bitselect(SPLAT[size](value), cx.readV(first), chosen))]);
+    writeParts(cx, [cx.f.let(v128.bitselect(LANES[size].splat(value), cx.readV(first), chosen))]);
   });
 export const pinsrb: Semantics = inserting(1);
 export const pinsrw: Semantics = inserting(2);

@@ -17,14 +17,16 @@ export const isMem = (cx: SemanticsContext, i: number): boolean => cx.kind(i) ==
 
 /** Raises what `cell` holds (0 = nothing, else vector + 1): one load on the way that is taken. */
 function gate(cx: SemanticsContext, cell: number): void {
-  cx.f.if(
-    cx.state32(cell),
-    () => {
-      cx.raiseIf(i32.eq(cx.state32(cell), i32.const(VECTOR.ud + 1)), VECTOR.ud);
-      cx.raise(VECTOR.nm);
-    },
-    undefined,
-    cx.unlikely,
+  cx.checkOnce(cell, () =>
+    cx.f.if(
+      cx.state32(cell),
+      () => {
+        cx.raiseIf(i32.eq(cx.state32(cell), i32.const(VECTOR.ud + 1)), VECTOR.ud);
+        cx.raise(VECTOR.nm);
+      },
+      undefined,
+      cx.unlikely,
+    ),
   );
 }
 /** #MF when an unmasked x87 exception waits: before every waiting x87 and every MMX instruction. */
@@ -33,17 +35,19 @@ export function pendingX87(cx: SemanticsContext): void {
 }
 /** CR0.EM and CR0.TS both give #NM to x87 instructions. */
 export function x87Gate(cx: SemanticsContext): void {
-  cx.raiseIf(cx.state32(STATE.fpuFault), VECTOR.nm);
+  cx.checkOnce(STATE.fpuFault, () => cx.raiseIf(cx.state32(STATE.fpuFault), VECTOR.nm));
 }
 function mmxGate(cx: SemanticsContext): void {
-  cx.f.if(
-    cx.state32(STATE.fpuFault),
-    () => {
-      cx.raiseIf(i32.and(cx.state32(STATE.cr0), i32.const(CR0_EM)), VECTOR.ud);
-      cx.raise(VECTOR.nm);
-    },
-    undefined,
-    cx.unlikely,
+  cx.checkOnce(STATE.fpuFault, () =>
+    cx.f.if(
+      cx.state32(STATE.fpuFault),
+      () => {
+        cx.raiseIf(i32.and(cx.state32(STATE.cr0), i32.const(CR0_EM)), VECTOR.ud);
+        cx.raise(VECTOR.nm);
+      },
+      undefined,
+      cx.unlikely,
+    ),
   );
   pendingX87(cx);
 }
