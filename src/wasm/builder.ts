@@ -1,4 +1,15 @@
-import { type Callable, Expr, type I32, type I64, i32, isConst, OP, type V128, type ValType } from './expr.ts';
+import {
+  type Callable,
+  Expr,
+  type Float,
+  type I32,
+  type I64,
+  i32,
+  isConst,
+  OP,
+  type V128,
+  type ValType,
+} from './expr.ts';
 
 export const VAL_TYPE: Readonly<Record<ValType, number>> = { i32: 0x7f, i64: 0x7e, f32: 0x7d, f64: 0x7c, v128: 0x7b };
 const BLOCK_VOID = 0x40;
@@ -294,6 +305,10 @@ export class FunctionBuilder implements Callable {
   }
   storeV128(address: I32, value: V128, offset = 0, memory = 0): void {
     this.store(0xfd000b, address, value, offset, memory);
+  }
+  /** An f32 (4 bytes) or f64 (8). */
+  storeFloat(width: 4 | 8, address: I32, value: Float, offset = 0, memory = 0): void {
+    this.store(width === 8 ? 0x39 : 0x38, address, value, offset, memory);
   }
   memoryCopy(to: I32, from: I32, length: I32, toMemory = 0, fromMemory = 0): void {
     this.emit(to);

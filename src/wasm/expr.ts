@@ -59,6 +59,8 @@ export type I64 = Expr<'i64'>;
 export type F32 = Expr<'f32'>;
 export type F64 = Expr<'f64'>;
 export type V128 = Expr<'v128'>;
+/** A number of either floating-point format. */
+export type Float = Expr<'f32' | 'f64'>;
 
 export const OP = {
   call: 0x10,

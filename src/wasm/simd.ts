@@ -1,4 +1,4 @@
-import { Expr, type F32, type F64, type I32, type I64, OP, type V128 } from './expr.ts';
+import { Expr, type F32, type F64, type Float, type I32, type I64, OP, type V128 } from './expr.ts';
 
 /** SIMD128 operations (WebAssembly core specification 2.0, 5.4.9), named `<shape><Operation>`. */
 const op2 =
@@ -232,3 +232,6 @@ export const f64x2 = {
   convertLowI32S: op1(254),
   promoteLowF32: op1(95),
 } as const;
+/** A vector with its lowest 4 or 8 bytes, an f32 or f64, replaced. */
+export const withLow = (a: V128, width: 4 | 8, value: Float): V128 =>
+  width === 8 ? f64x2.replace(a, 0, value as F64) : f32x4.replace(a, 0, value as F32);

@@ -2,6 +2,9 @@ import { type FunctionBuilder, type Hint, ZERO } from '../../wasm/builder.ts';
 import {
   type Callable,
   type Expr,
+  type Float,
+  f32,
+  f64,
   type I32,
   type I64,
   i32,
@@ -128,6 +131,8 @@ export abstract class Driver implements SemanticsContext {
   protected abstract setVectorOperand(i: number, part: 0 | 1, value: V128): void;
   protected abstract vectorLow(i: number, width: Bytes): I64;
   protected abstract setVectorLow(i: number, width: Bytes, value: I64): void;
+  protected abstract floatOperand(i: number, width: 4 | 8): Float;
+  protected abstract setFloatOperand(i: number, width: 4 | 8, value: Float): void;
   abstract xmm(index: number): V128;
   abstract setXmm(index: number, value: V128): void;
   abstract setUpper(index: number, value: V128): void;
@@ -439,6 +444,14 @@ export abstract class Driver implements SemanticsContext {
     return this.kind(i) === 'mem'
       ? this.#load(width, this.linearAddress(i), this.inStackSegment(i), false)
       : this.vectorLow(i, width);
+  }
+  readFloat(i: number, width: 4 | 8): Float {
+    if (this.kind(i) !== 'mem') return this.floatOperand(i, width);
+    const bits = this.readLow(i, width);
+    return width === 8 ? f64.reinterpret(bits) : f32.reinterpret(i32.wrap(bits));
+  }
+  writeFloat(i: number, width: 4 | 8, value: Float): void {
+    this.setFloatOperand(i, width, value);
   }
   writeV(i: number, value: V128, part: 0 | 1 = 0, aligned = false): void {
     if (this.kind(i) !== 'mem') {

@@ -1,5 +1,5 @@
 import { type FunctionBuilder, ZERO } from '../../wasm/builder.ts';
-import { type Callable, type I32, type I64, i32, i64, type V128 } from '../../wasm/expr.ts';
+import { type Callable, type Float, f32, f64, type I32, type I64, i32, i64, type V128 } from '../../wasm/expr.ts';
 import { v128 } from '../../wasm/simd.ts';
 import type { DecodedInstruction, MemOperand } from '../decode/types.ts';
 import { SEGMENT } from '../decode/types.ts';
@@ -147,6 +147,12 @@ export class InterpreterContext extends Driver {
     const at = this.#pointer(i);
     if (width === 4) this.f.store32(at, i32.wrap(value));
     else this.#storeRegister(at, 0, width, value);
+  }
+  protected floatOperand(i: number, width: 4 | 8): Float {
+    return width === 8 ? f64.load(this.#pointer(i)) : f32.load(this.#pointer(i));
+  }
+  protected setFloatOperand(i: number, width: 4 | 8, value: Float): void {
+    this.f.storeFloat(width, this.#pointer(i), value);
   }
   xmm(index: number): V128 {
     return v128.load(ZERO, STATE.vec + index * 32);

@@ -2,6 +2,7 @@ import { type FunctionBuilder, type Label, ZERO } from '../../wasm/builder.ts';
 import {
   type Callable,
   type Expr,
+  type Float,
   type I32,
   type I64,
   i32,
@@ -238,6 +239,12 @@ export class TranslatorContext extends Driver {
     const { kind, index } = this.#vectorOf(i);
     if (kind === 'mmx') storeLow(this.f, width, STATE.fpr + index * 16, value);
     else this.#frame.vectors.writeLow(index, width, value);
+  }
+  protected floatOperand(i: number, width: 4 | 8): Float {
+    return this.#frame.vectors.readFloat(this.#vectorOf(i).index, width);
+  }
+  protected setFloatOperand(i: number, width: 4 | 8, value: Float): void {
+    this.#frame.vectors.writeFloat(this.#vectorOf(i).index, width, value);
   }
   xmm(index: number): V128 {
     return this.#frame.vectors.read(index, 0);

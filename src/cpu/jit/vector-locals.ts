@@ -1,6 +1,6 @@
 import { type FunctionBuilder, ZERO } from '../../wasm/builder.ts';
-import { type I64, i32, i64, type V128 } from '../../wasm/expr.ts';
-import { i8x16, i16x8, i32x4, i64x2, v128 } from '../../wasm/simd.ts';
+import { type Float, f32, f64, type I64, i32, i64, type V128 } from '../../wasm/expr.ts';
+import { f32x4, f64x2, i8x16, i16x8, i32x4, i64x2, v128, withLow } from '../../wasm/simd.ts';
 import type { DecodedInstruction } from '../decode/types.ts';
 import type { Bytes } from '../semantics/context.ts';
 import { STATE } from '../state.ts';
@@ -90,6 +90,24 @@ export class VectorLocals {
             ? i16x8.replace(old, 0, i32.wrap(value))
             : i8x16.replace(old, 0, i32.wrap(value)),
     );
+  }
+
+  readFloat(register: number, width: 4 | 8): Float {
+    const half = halfOf(register, 0);
+    const local = this.#locals.get(half);
+    if (local === undefined) return width === 8 ? f64.load(ZERO, cellOf(half)) : f32.load(ZERO, cellOf(half));
+    const value = this.#f.get('v128', local);
+    return width === 8 ? f64x2.extract(value, 0) : f32x4.extract(value, 0);
+  }
+  writeFloat(register: number, width: 4 | 8, value: Float): void {
+    const half = halfOf(register, 0);
+    const local = this.#locals.get(half);
+    if (local === undefined) {
+      this.#f.storeFloat(width, ZERO, value, cellOf(half));
+      return;
+    }
+    this.#dirty.add(half);
+    this.#f.set(local, withLow(this.#f.get('v128', local), width, value));
   }
 
   /** At the region's entry. */

@@ -1,5 +1,5 @@
 import type { FunctionBuilder, Hint } from '../../wasm/builder.ts';
-import type { Callable, Expr, I32, I64, V128, ValType } from '../../wasm/expr.ts';
+import type { Callable, Expr, Float, I32, I64, V128, ValType } from '../../wasm/expr.ts';
 import type { CodeMode, Operand } from '../decode/types.ts';
 import type { SystemOperation } from './system-operations.ts';
 
@@ -98,9 +98,13 @@ export interface SemanticsContext {
   readV(i: number, part?: 0 | 1, aligned?: boolean): V128;
   /** Low `width` bytes of a vector or MMX register, or memory of that width. */
   readLow(i: number, width: Bytes): I64;
+  /** The low 4 or 8 bytes of a vector register, or memory of that width, as an f32 or f64. */
+  readFloat(i: number, width: 4 | 8): Float;
   writeV(i: number, value: V128, part?: 0 | 1, aligned?: boolean): void;
   /** Writes the low bytes of a vector register and keeps the rest; memory of that width. */
   writeLow(i: number, width: Bytes, value: I64): void;
+  /** Writes the low 4 or 8 bytes of vector register operand i and keeps the rest. */
+  writeFloat(i: number, width: 4 | 8, value: Float): void;
   /** Zeroes bits 255:128 of vector register operand i (VEX.128 destinations). */
   zeroUpper(i: number): void;
   /** XMM register n by number (implicit XMM0 and the like). */

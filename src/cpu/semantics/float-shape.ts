@@ -1,7 +1,20 @@
 /** Floating-point forms: the wasm operation where it is exact and sets no new flag, the helper otherwise. No instruction is defined here. */
 import { ZERO } from '../../wasm/builder.ts';
-import { type Expr, f32, f64, type I32, type I64, i32, i64, type V128, type ValType } from '../../wasm/expr.ts';
-import { f32x4, f64x2, i32x4, i64x2, v128 } from '../../wasm/simd.ts';
+import {
+  type Expr,
+  type F32,
+  type F64,
+  type Float,
+  f32,
+  f64,
+  type I32,
+  type I64,
+  i32,
+  i64,
+  type V128,
+  type ValType,
+} from '../../wasm/expr.ts';
+import { f32x4, f64x2, i32x4, i64x2, v128, withLow } from '../../wasm/simd.ts';
 import { FLOAT_OP } from '../helpers/float.ts';
 import { DOUBLE, type Format, magnitude, SINGLE, SOFT } from '../helpers/float-core.ts';
 import { STATE, VECTOR } from '../state.ts';
@@ -66,15 +79,34 @@ export function either<T extends ValType>(
   return locals.map((local, i) => f.get(fast[i]!.type, local));
 }
 
-/** The lanes of one format. */
+/** What there is for numbers of either format. */
+interface Numbers {
+  add(a: Float, b: Float): Float;
+  sub(a: Float, b: Float): Float;
+  mul(a: Float, b: Float): Float;
+  div(a: Float, b: Float): Float;
+  sqrt(a: Float): Float;
+  lt(a: Float, b: Float): I32;
+  eq(a: Float, b: Float): I32;
+  bits(a: Float): I64;
+  ofBits(a: I64): Float;
+}
+/** One format: its numbers, and vectors of them. */
 export interface LaneSet {
   readonly fmt: Format;
+  readonly numbers: Numbers;
   readonly lanes: typeof f32x4 | typeof f64x2;
   readonly helper: 'packed32' | 'packed64';
   readonly scalarHelper: 'float32' | 'float64';
 }
-export const PS: LaneSet = { fmt: SINGLE, lanes: f32x4, helper: 'packed32', scalarHelper: 'float32' };
-export const PD: LaneSet = { fmt: DOUBLE, lanes: f64x2, helper: 'packed64', scalarHelper: 'float64' };
+const singles: Numbers = {
+  ...f32,
+  bits: (a: F32) => i64.extendU(i32.reinterpretF32(a)),
+  ofBits: (a) => f32.reinterpret(i32.wrap(a)),
+};
+const doubles: Numbers = { ...f64, bits: (a: F64) => i64.reinterpretF64(a), ofBits: (a) => f64.reinterpret(a) };
+export const PS: LaneSet = { fmt: SINGLE, numbers: singles, lanes: f32x4, helper: 'packed32', scalarHelper: 'float32' };
+export const PD: LaneSet = { fmt: DOUBLE, numbers: doubles, lanes: f64x2, helper: 'packed64', scalarHelper: 'float64' };
 
 const splatBits = (set: LaneSet, bits: bigint): V128 =>
   set.fmt.bits === 32 ? words32(Number(BigInt.asIntN(32, bits))) : words64(bits);
@@ -100,16 +132,12 @@ const allLanes = (a: V128): I32 => i32.eq(i32x4.bitmask(a), i32.const(15));
 export interface Arithmetic {
   readonly op: number;
   readonly packed: (set: LaneSet, a: V128, b: V128) => V128;
-  readonly scalar: (fmt: Format, a: I64, b: I64) => I64;
+  readonly scalar: (set: LaneSet, a: Float, b: Float) => Float;
   /** Lanes (all ones) whose result is exact enough. */
   readonly safe: (set: LaneSet, a: V128, b: V128, r: V128) => V128;
   readonly safeScalar: (fmt: Format, a: I64, b: I64, r: I64) => I32;
   readonly unary?: true;
 }
-const inF = (fmt: Format, operation: { f32: typeof f32.add; f64: typeof f64.add }, a: I64, b: I64): I64 =>
-  fmt.bits === 64
-    ? i64.reinterpretF64(operation.f64(f64.reinterpret(a), f64.reinterpret(b)))
-    : i64.extendU(i32.reinterpretF32(operation.f32(f32.reinterpret(i32.wrap(a)), f32.reinterpret(i32.wrap(b)))));
 const finite = (fmt: Format, r: I64): I32 => i64.ltU(magnitude(fmt, r), i64.const(fmt.infinity));
 const least = (fmt: Format): bigint => 1n << BigInt(fmt.precision - 1);
 const isNormal = (fmt: Format, a: I64): I32 =>
@@ -122,7 +150,7 @@ type Kind = 'add' | 'sub' | 'mul' | 'div';
 const arithmetic = (kind: Kind, op: number): Arithmetic => ({
   op,
   packed: (set, a, b) => set.lanes[kind](a, b),
-  scalar: (fmt, a, b) => inF(fmt, { f32: f32[kind], f64: f64[kind] }, a, b),
+  scalar: (set, a, b) => set.numbers[kind](a, b),
   // sums are exact when they are denormal
   safe: (set, a, b, r) =>
     v128.and(notSmall(set, a, b), kind === 'add' || kind === 'sub' ? finiteLanes(set, r) : beyondLeast(set, r)),
@@ -139,7 +167,7 @@ export const DIVIDE = arithmetic('div', FLOAT_OP.divide);
 export const SQUARE_ROOT: Arithmetic = {
   op: FLOAT_OP.squareRoot,
   packed: (set, _a, b) => set.lanes.sqrt(b),
-  scalar: (fmt, _a, b) => inF(fmt, { f32: (_x, y) => f32.sqrt(y), f64: (_x, y) => f64.sqrt(y) }, b, b),
+  scalar: (set, _a, b) => set.numbers.sqrt(b),
   safe: (set, _a, b, r) => v128.and(notSmall(set, b, b), finiteLanes(set, r)),
   safeScalar: (fmt, _a, b, r) => i32.and(isNormal(fmt, b), finite(fmt, r)),
   unary: true,
@@ -193,6 +221,10 @@ export function writeScalar(cx: SemanticsContext, size: 4 | 8, value: I64): void
   const merged = size === 8 ? i64x2.replace(rest, 0, value) : i32x4.replace(rest, 0, i32.wrap(value));
   writeParts(cx, [cx.f.let(merged)]);
 }
+function writeNumber(cx: SemanticsContext, size: 4 | 8, value: Float): void {
+  if (isVex(cx)) writeParts(cx, [cx.f.let(withLow(cx.readV(1), size, value))]);
+  else cx.writeFloat(0, size, value);
+}
 /** Low elements of the two sources, in locals. */
 export function scalarSources(cx: SemanticsContext, size: 4 | 8): { readonly a: I64; readonly b: I64 } {
   const first = firstSource(cx);
@@ -203,11 +235,14 @@ export const scalar = (set: LaneSet, operation: Arithmetic): Semantics =>
   vector((cx) => {
     const { f } = cx;
     const { fmt } = set;
-    const { a, b } = scalarSources(cx, sizeOf(fmt));
-    const fast = f.let(operation.scalar(fmt, a, b));
-    const exact = operation.safeScalar(fmt, a, b, fast);
+    const { bits, ofBits } = set.numbers;
+    const first = firstSource(cx);
+    const a = f.let(cx.readFloat(first, sizeOf(fmt)));
+    const b = f.let(cx.readFloat(first + 1, sizeOf(fmt)));
+    const fast = f.let(operation.scalar(set, a, b));
+    const exact = operation.safeScalar(fmt, bits(a), bits(b), bits(fast));
     const [result] = either(cx, i32.and(fastState(cx), exact), [fast], () => [
-      cx.call('i64', set.scalarHelper, [i32.const(operation.op), a, b]),
+      ofBits(cx.call('i64', set.scalarHelper, [i32.const(operation.op), bits(a), bits(b)])),
     ]);
-    writeScalar(cx, sizeOf(fmt), result!);
+    writeNumber(cx, sizeOf(fmt), result!);
   });

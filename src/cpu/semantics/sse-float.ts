@@ -134,15 +134,7 @@ const comparingScalar = (
     const safe = i32.and(noDaz(cx), quietScalars(set.fmt, a, b));
     writeScalar(cx, sizeOf(set.fmt), either(cx, safe, [quick], () => [exact()])[0]!);
   });
-const lessScalar = (fmt: Format, a: I64, b: I64): I32 =>
-  fmt.bits === 64
-    ? f64.lt(f64.reinterpret(a), f64.reinterpret(b))
-    : f32.lt(f32.reinterpret(i32.wrap(a)), f32.reinterpret(i32.wrap(b)));
-const equalScalar = (fmt: Format, a: I64, b: I64): I32 =>
-  fmt.bits === 64
-    ? f64.eq(f64.reinterpret(a), f64.reinterpret(b))
-    : f32.eq(f32.reinterpret(i32.wrap(a)), f32.reinterpret(i32.wrap(b)));
-
+const less = ({ numbers }: LaneSet, a: I64, b: I64): I32 => numbers.lt(numbers.ofBits(a), numbers.ofBits(b));
 const minimum = (set: LaneSet): Semantics =>
   comparing(
     set,
@@ -159,13 +151,13 @@ const minimumScalar = (set: LaneSet): Semantics =>
   comparingScalar(
     set,
     () => i32.const(FLOAT_OP.minimum),
-    (_cx, a, b) => i64.select(lessScalar(set.fmt, a, b), a, b),
+    (_cx, a, b) => i64.select(less(set, a, b), a, b),
   );
 const maximumScalar = (set: LaneSet): Semantics =>
   comparingScalar(
     set,
     () => i32.const(FLOAT_OP.maximum),
-    (_cx, a, b) => i64.select(lessScalar(set.fmt, b, a), a, b),
+    (_cx, a, b) => i64.select(less(set, b, a), a, b),
   );
 export const minps: Semantics = minimum(PS);
 export const minpd: Semantics = minimum(PD);
@@ -209,14 +201,15 @@ function relationFlags(relation: I32): I32 {
 const comparison = (set: LaneSet, op: number): Semantics =>
   vector((cx) => {
     const { f } = cx;
-    const { fmt } = set;
-    const a = f.let(cx.readLow(0, sizeOf(fmt)));
-    const b = f.let(cx.readLow(1, sizeOf(fmt)));
-    const other = i32.select(equalScalar(fmt, a, b), i32.const(RELATION.equal), i32.const(RELATION.greater));
-    const fast = i32.select(lessScalar(fmt, a, b), i32.const(RELATION.less), other);
-    const safe = i32.and(noDaz(cx), quietScalars(fmt, a, b));
+    const { fmt, numbers } = set;
+    const { bits } = numbers;
+    const a = f.let(cx.readFloat(0, sizeOf(fmt)));
+    const b = f.let(cx.readFloat(1, sizeOf(fmt)));
+    const other = i32.select(numbers.eq(a, b), i32.const(RELATION.equal), i32.const(RELATION.greater));
+    const fast = i32.select(numbers.lt(a, b), i32.const(RELATION.less), other);
+    const safe = i32.and(noDaz(cx), quietScalars(fmt, bits(a), bits(b)));
     const [relation] = either(cx, safe, [fast], () => [
-      i32.wrap(cx.call('i64', set.scalarHelper, [i32.const(op), a, b])),
+      i32.wrap(cx.call('i64', set.scalarHelper, [i32.const(op), bits(a), bits(b)])),
     ]);
     cx.flagsFromWord(relationFlags(relation!));
   });
