@@ -1,6 +1,6 @@
 /** Vector moves of every encoding: legacy, VEX and MMX (SDM vol. 2, one section an instruction). */
 import { type I64, i32, i64, type V128 } from '../../wasm/expr.ts';
-import { i8x16, i32x4, i64x2, v128 } from '../../wasm/simd.ts';
+import { i8x16, i32x4, i64x2, v128, withLow } from '../../wasm/simd.ts';
 import { STATE, VECTOR } from '../state.ts';
 import type { Bytes, Semantics } from './context.ts';
 import {
@@ -57,14 +57,10 @@ export const movntq: Semantics = transfer;
 const scalar = (width: 4 | 8): Semantics =>
   vector((cx) => {
     if (isMem(cx, 0)) cx.writeLow(0, width, cx.readLow(1, width));
-    else if (isMem(cx, 1)) writeParts(cx, [cx.f.let(scalar64(cx.readLow(1, width)))]);
+    else if (isMem(cx, 1)) writeParts(cx, [cx.f.let(withLow(v128.zero(), width, cx.readFloat(1, width)))]);
     else {
       const first = firstSource(cx);
-      const low = cx.readV(first + 1);
-      const rest = cx.readV(first);
-      const merged =
-        width === 4 ? i32x4.replace(rest, 0, i32x4.extract(low, 0)) : i64x2.replace(rest, 0, i64x2.extract(low, 0));
-      writeParts(cx, [cx.f.let(merged)]);
+      writeParts(cx, [cx.f.let(withLow(cx.readV(first), width, cx.readFloat(first + 1, width)))]);
     }
   });
 export const movss: Semantics = scalar(4);
