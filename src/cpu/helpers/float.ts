@@ -1,7 +1,8 @@
 /** What SSE and AVX floating-point instructions compute when the wasm operation alone would not tell flags or payloads. */
 import { type FunctionBuilder, ZERO } from '../../wasm/builder.ts';
 import { type Callable, type F64, f32, f64, type I32, type I64, i32, i64 } from '../../wasm/expr.ts';
-import { STATE } from '../state.ts';
+import { setFault } from '../mmu/walk.ts';
+import { STATE, VECTOR } from '../state.ts';
 import type { HelperDefinition } from './definition.ts';
 import {
   args,
@@ -453,14 +454,15 @@ const fused = (name: string, fmt: Format): HelperDefinition => ({
   },
 });
 
+const CR4_OSXMMEXCPT = 0x400;
 /**
- * Moves the flags of an instruction into MXCSR: 1 when one of them is unmasked. Exceptions found before computing
- * (invalid, denormal, divide) suppress those found after it (SDM vol. 1, 11.5.2).
+ * Moves the flags of an instruction into MXCSR, and raises #XM, or #UD without CR4.OSXMMEXCPT, when one of them is unmasked.
+ * Exceptions found before computing (invalid, denormal, divide) suppress those found after it (SDM vol. 1, 11.5.2).
  */
 const commitFloat: HelperDefinition = {
   name: 'commitFloat',
   params: [],
-  results: ['i32'],
+  results: [],
   build(f) {
     const flags = f.newLocal('i32');
     f.set(flags, cell32(SOFT.flags));
@@ -469,7 +471,10 @@ const commitFloat: HelperDefinition = {
     const open = f.let(i32.and(i32.xor(i32.shrU(mxcsr, c32(7)), c32(0x3f)), c32(0x3f)));
     f.if(i32.and(i32.and(get(), open), c32(7)), () => f.set(flags, i32.and(get(), c32(7))));
     f.store32(ZERO, i32.or(mxcsr, get()), STATE.mxcsr);
-    f.result(i32.ne(i32.and(get(), open), c32(0)));
+    f.if(i32.and(get(), open), () => {
+      const told = i32.and(cell32(STATE.cr4), c32(CR4_OSXMMEXCPT));
+      setFault(f, i32.select(told, c32(VECTOR.xm), c32(VECTOR.ud)));
+    });
   },
 };
 

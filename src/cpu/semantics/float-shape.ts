@@ -17,11 +17,10 @@ import {
 import { f32x4, f64x2, i32x4, i64x2, v128, withLow } from '../../wasm/simd.ts';
 import { FLOAT_OP } from '../helpers/float.ts';
 import { DOUBLE, type Format, magnitude, SINGLE, SOFT } from '../helpers/float-core.ts';
-import { STATE, VECTOR } from '../state.ts';
+import { STATE } from '../state.ts';
 import type { Semantics, SemanticsContext } from './context.ts';
 import { firstSource, isVex, parts, source, vector, words32, words64, writeParts } from './vector.ts';
 
-const CR4_OSXMMEXCPT = 0x400;
 /** MXCSR without flags other than inexact: round to nearest, all masked, no DAZ or FTZ, inexact already set. */
 const FAST_MASK = 0xffe0;
 const FAST = 0x1fa0;
@@ -40,17 +39,10 @@ export function exactly(cx: SemanticsContext, body: () => void): void {
   f.store32(ZERO, i32.const(0), SOFT.flags);
   f.store32(ZERO, cx.state32(STATE.mxcsr), SOFT.control);
   body();
-  f.if(i32.load(ZERO, SOFT.flags), () =>
-    f.if(
-      cx.call('i32', 'commitFloat', []),
-      () => {
-        cx.raiseIf(i32.eqz(i32.and(cx.state32(STATE.cr4), i32.const(CR4_OSXMMEXCPT))), VECTOR.ud);
-        cx.raise(VECTOR.xm);
-      },
-      undefined,
-      cx.unlikely,
-    ),
-  );
+  f.if(i32.load(ZERO, SOFT.flags), () => {
+    f.callVoid(cx.helper('commitFloat'), []);
+    cx.checkFault();
+  });
 }
 /** `fast` values where `safe` holds, else those of `slow`; all in locals. */
 export function either<T extends ValType>(
