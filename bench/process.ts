@@ -52,6 +52,7 @@ export function measure(measurement: Measurement): Promise<Measured> {
       stdio: ['ignore', 'pipe', 'pipe'],
       ...(env && { env: { ...process.env, ...env } }),
     });
+    const cpuSecondsOf = child.pid === undefined ? () => 0 : processorClock(child.pid);
     const fifo = measurement.console === undefined ? undefined : openFifo(measurement.console);
     let output = '';
     let errors = '';
@@ -75,13 +76,13 @@ export function measure(measurement: Measurement): Promise<Measured> {
       const peakBytes = peakBytesOf(child.pid!);
       settle(() => resolve({ marks, wallMs, cpuSeconds, peakBytes, stopped }));
     };
-    const stop = (): void => finish(performance.now() - started, cpuSecondsOf(child.pid!), true);
+    const stop = (): void => finish(performance.now() - started, cpuSecondsOf(), true);
     const timer = setTimeout(() => {
       if (cpuLimitSeconds === undefined) fail(`did not get to ${until} in ${timeoutSeconds} s`);
       else stop();
     }, timeoutSeconds * 1000);
     const checkLimit = (limit: number): void => {
-      if (child.pid !== undefined && cpuSecondsOf(child.pid) >= limit) stop();
+      if (cpuSecondsOf() >= limit) stop();
     };
     const limiter =
       cpuLimitSeconds === undefined ? undefined : setInterval(checkLimit, LIMIT_CHECK_MS, cpuLimitSeconds);
@@ -94,7 +95,7 @@ export function measure(measurement: Measurement): Promise<Measured> {
     (fifo ?? child.stdout).on('data', (chunk: Buffer) => {
       if (settled || child.pid === undefined) return;
       const wallMs = performance.now() - started;
-      const cpuSeconds = cpuSecondsOf(child.pid);
+      const cpuSeconds = cpuSecondsOf();
       output += chunk.toString('latin1');
       for (let end = output.indexOf('\n', searched); end >= 0; end = output.indexOf('\n', searched)) {
         const line = output.slice(searched, end).trim();
@@ -112,25 +113,52 @@ function openFifo(path: string): Socket {
 }
 
 /**
- * Exact to a few milliseconds where the kernel has /proc/PID/task/TID/schedstat, whose first field is nanoseconds of running; a
- * thread that has ended is missing there, but neither Node nor QEMU ends any while a guest runs. Else exact to a clock tick.
+ * Reads the processor seconds of a process: exact to a few milliseconds where the kernel has /proc/PID/task/TID/schedstat, whose
+ * first field is nanoseconds of running, else to a clock tick. Threads that have ended are missing there but not in the ticks; what they
+ * have used is added as soon as it shows.
  */
-function cpuSecondsOf(pid: number): number {
-  // the name, field 2, may contain anything
-  const fields = readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ').at(-1)!.split(' ');
-  const ticks = (Number(fields[11]) + Number(fields[12])) / TICKS;
-  let nanoseconds = 0;
-  try {
-    for (const thread of readdirSync(`/proc/${pid}/task`)) {
-      nanoseconds += Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, 'latin1').split(' ')[0]);
-    }
-  } catch {
-    return ticks;
-  }
-  return nanoseconds / 1e9 > ticks - 1 / TICKS ? nanoseconds / 1e9 : ticks;
+function processorClock(pid: number): () => number {
+  let ended = 0;
+  let last = 0;
+  return () => {
+    const ticks = tickSecondsOf(pid);
+    // it has exited and what it wrote is read only now
+    if (ticks === undefined) return last;
+    const running = threadSecondsOf(pid);
+    if (running === undefined) return (last = ticks);
+    if (running + ended < ticks - 1 / TICKS) ended = ticks - running;
+    return (last = running + ended);
+  };
 }
 
+function tickSecondsOf(pid: number): number | undefined {
+  // the name, field 2, may contain anything
+  const fields = readIfThere(`/proc/${pid}/stat`)?.split(') ').at(-1)?.split(' ');
+  return fields && (Number(fields[11]) + Number(fields[12])) / TICKS;
+}
+
+function threadSecondsOf(pid: number): number | undefined {
+  try {
+    const threads = readdirSync(`/proc/${pid}/task`);
+    const nanoseconds = threads.map((thread) =>
+      Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, 'latin1').split(' ')[0]),
+    );
+    return nanoseconds.reduce((sum, value) => sum + value, 0) / 1e9;
+  } catch {
+    return undefined;
+  }
+}
+
+/** 0 when it has exited. */
 function peakBytesOf(pid: number): number {
-  const kilobytes = /VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1];
+  const kilobytes = /VmHWM:\s+(\d+) kB/.exec(readIfThere(`/proc/${pid}/status`) ?? '')?.[1];
   return Number(kilobytes ?? 0) * 1024;
+}
+
+function readIfThere(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'latin1');
+  } catch {
+    return undefined;
+  }
 }

@@ -17,6 +17,19 @@ describe.runIf(process.platform === 'linux')('measure', () => {
     expect(stopped).toBe(false);
   });
 
+  it('counts what the program has used of the processor', async () => {
+    const run = shell('n=0; while [ $n -lt 200000 ]; do n=$((n + 1)); done; echo end; exec sleep 30');
+    const { cpuSeconds, wallMs, peakBytes } = await measure({ ...run, until: /end/ });
+    expect(cpuSeconds).toBeGreaterThan(0.02);
+    expect(cpuSeconds).toBeLessThan(wallMs / 1000 + 0.02);
+    expect(peakBytes).toBeGreaterThan(100_000);
+  });
+
+  it('takes the last words of a program that has ended meanwhile', async () => {
+    const { marks } = await measure({ ...shell('echo end'), until: /end/, lines: /end/ });
+    expect(marks).toHaveLength(1);
+  });
+
   it('reads a FIFO instead, through which the guest writes later', async () => {
     const console = join(directory, 'console');
     execFileSync('mkfifo', [console]);
