@@ -12,13 +12,20 @@ export interface Target {
 /** Figures by name; names end in their unit. */
 export type Figures = Record<string, number>;
 
-/** Longest silence before a test is given up. */
-const SILENCE_MS = 30_000;
+/** Longest silence before a test is given up, counted in seconds this process has lived through: the whole machine may have been paused. */
+const SILENCE_SECONDS = 30;
 
 async function open({ host, port }: Target): Promise<Socket> {
   const socket = connect({ host, port, noDelay: true, allowHalfOpen: true });
   await once(socket, 'connect');
-  socket.setTimeout(SILENCE_MS, () => socket.destroy(new Error(`nothing came back for ${SILENCE_MS / 1000} s`)));
+  let silent = 0;
+  let received = 0;
+  const watch = setInterval(() => {
+    silent = socket.bytesRead === received ? silent + 1 : 0;
+    received = socket.bytesRead;
+    if (silent > SILENCE_SECONDS) socket.destroy(new Error(`nothing came back for ${SILENCE_SECONDS} s`));
+  }, 1000).unref();
+  socket.once('close', () => clearInterval(watch));
   return socket;
 }
 
