@@ -2,6 +2,7 @@ import { createSocket, type RemoteInfo, type Socket as UdpSocket } from 'node:dg
 import { getServers } from 'node:dns';
 import { connect, isIPv6, type Socket } from 'node:net';
 import { formatIpv4, parseIpv4 } from '../addresses.ts';
+import { releaseBuffer, takeBuffer } from './buffer-pool.ts';
 import type { HostNetwork, HostResolverSocket, HostUdpSocket, TcpDestination } from './host-network.ts';
 import type { TcpConnection } from './tcp/connection.ts';
 import type { ConnectFailure, ResetReason, TcpPeer } from './tcp/peer.ts';
@@ -64,7 +65,15 @@ export class SocketPeer implements TcpPeer {
 
   write(data: Uint8Array): void {
     // Guest memory changes as soon as the guest runs again.
-    this.#socket.write(Buffer.from(data), this.#onWritten);
+    const buffer = takeBuffer(data.length);
+    if (buffer === undefined) this.#socket.write(Buffer.from(data), this.#onWritten);
+    else {
+      buffer.set(data);
+      this.#socket.write(buffer.subarray(0, data.length), () => {
+        releaseBuffer(buffer);
+        this.#onWritten();
+      });
+    }
     if (this.#isGathering) return;
     this.#isGathering = true;
     this.#socket.cork();
