@@ -121,6 +121,8 @@ export const STATE = {
   sysenterEsp: 784,
   sysenterEip: 792,
   dr: 800,
+  /** Taken branches of the interpreter until the next sample. */
+  branchCountdown: 864,
   /** May the unit be used: 0, or the vector + 1 of the exception (from CR0.EM, CR0.TS, CR4.OSFXSR, XCR0). */
   fpuFault: 960,
   sseFault: 964,

@@ -50,28 +50,31 @@ describe('repeated string instructions in translated code', () => {
     fc.integer({ min: AT.code + 0x40, max: AT.code + 0x80 }),
     fc.integer({ min: END_OF_RAM - 40, max: END_OF_RAM }),
   );
-  it.each(Object.entries(REPEATED))('%s leaves what the interpreter leaves, wherever the budget ends', (_, repeated) => {
-    let translated = 0;
-    fc.assert(
-      fc.property(
-        fc.integer({ min: 0, max: 300 }),
-        place,
-        place,
-        fc.array(fc.integer({ min: 1, max: 400 }), { minLength: 1, maxLength: 8 }),
-        (count, source, destination, budgets) => {
-          const code = program(repeated, count, source, destination);
-          const [interpreter, translator] = [prepare('interpreter', code), prepare('translator', code)];
-          for (const budget of budgets) {
-            const [a, b] = [interpreter.cpu.run(budget), translator.cpu.run(budget)];
-            expect(b).toEqual(a);
-            expect(seen(translator)).toEqual(seen(interpreter));
-            if (a.kind !== 'budget') break;
-          }
-          translated += translator.cpu.counter('regionInstructions');
-        },
-      ),
-      { numRuns: 40 },
-    );
-    expect(translated).toBeGreaterThan(0);
-  });
+  it.each(Object.entries(REPEATED))(
+    '%s leaves what the interpreter leaves, wherever the budget ends',
+    (_, repeated) => {
+      let translated = 0;
+      fc.assert(
+        fc.property(
+          fc.integer({ min: 0, max: 300 }),
+          place,
+          place,
+          fc.array(fc.integer({ min: 1, max: 400 }), { minLength: 1, maxLength: 8 }),
+          (count, source, destination, budgets) => {
+            const code = program(repeated, count, source, destination);
+            const [interpreter, translator] = [prepare('interpreter', code), prepare('translator', code)];
+            for (const budget of budgets) {
+              const [a, b] = [interpreter.cpu.run(budget), translator.cpu.run(budget)];
+              expect(b).toEqual(a);
+              expect(seen(translator)).toEqual(seen(interpreter));
+              if (a.kind !== 'budget') break;
+            }
+            translated += translator.cpu.counter('regionInstructions');
+          },
+        ),
+        { numRuns: 40 },
+      );
+      expect(translated).toBeGreaterThan(0);
+    },
+  );
 });

@@ -7,7 +7,7 @@ import type { Semantics } from '../semantics/context.ts';
 import { COUNTER, EXIT, FAULT, JUMP_CACHE, PROFILE, RECORD, STATE, VECTOR } from '../state.ts';
 import { type HandlerExits, InterpreterContext } from './context.ts';
 import { jumpCacheEntry } from './lookup.ts';
-import { emitSample } from './profile.ts';
+import { emitSample, untilNextSample } from './profile.ts';
 import { PSEUDO } from './pseudo.ts';
 
 /** One form to be made into code: an example of it and its meaning. */
@@ -84,7 +84,7 @@ export function buildRunLoop(
   const record = f.newLocal('i32');
   const code = f.newLocal('i32');
   const sample = f.newLocal('i32');
-  f.set(sample, i32.const(PROFILE.period));
+  f.set(sample, i32.load(ZERO, STATE.branchCountdown));
   const rec = f.get('i32', record);
   const budget = i32.load(ZERO, STATE.budget);
   const recordIp = (): I64 => i64.add(i64.load(ZERO, STATE.pageBase), i64.extendU(i32.load16U(rec, RECORD.ipOffset)));
@@ -98,9 +98,9 @@ export function buildRunLoop(
     const profile = (): void => {
       f.set(sample, i32.sub(f.get('i32', sample), i32.const(1)));
       f.if(
-        i32.eqz(f.get('i32', sample)),
+        i32.leS(f.get('i32', sample), i32.const(0)),
         () => {
-          f.set(sample, i32.const(PROFILE.period));
+          f.set(sample, untilNextSample(PROFILE.period));
           emitSample(f, rec, i32.const(0), i64.const(0));
         },
         undefined,
@@ -284,6 +284,7 @@ export function buildRunLoop(
     });
   });
   f.store32(ZERO, rec, STATE.record);
+  f.store32(ZERO, f.get('i32', sample), STATE.branchCountdown);
   f.result(f.get('i32', code));
   return f;
 }

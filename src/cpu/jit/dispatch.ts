@@ -2,7 +2,7 @@ import { type FunctionBuilder, ZERO } from '../../wasm/builder.ts';
 import { type I32, i32, i64 } from '../../wasm/expr.ts';
 import type { ModuleBuilder } from '../../wasm/module.ts';
 import { jumpCacheEntry } from '../interpreter/lookup.ts';
-import { emitSample } from '../interpreter/profile.ts';
+import { emitSample, untilNextSample } from '../interpreter/profile.ts';
 import { PSEUDO } from '../interpreter/pseudo.ts';
 import { count } from '../mmu/walk.ts';
 import { COUNTER, EXIT, JUMP_CACHE, PROFILE, RECORD, STATE } from '../state.ts';
@@ -64,7 +64,7 @@ export function buildDispatcher(m: ModuleBuilder): FunctionBuilder {
         f.if(
           i32.leS(left, i32.const(0)),
           () => {
-            f.store32(ZERO, i32.const(PROFILE.edgePeriod * PROFILE.jumpWeight), STATE.edgeCountdown);
+            f.store32(ZERO, untilNextSample(PROFILE.edgePeriod * PROFILE.jumpWeight), STATE.edgeCountdown);
             emitSample(f, rec, from, f.get('i64', base));
           },
           undefined,
