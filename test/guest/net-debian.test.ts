@@ -42,7 +42,10 @@ async function boot(
   onTestFinished(async () => void (await machine.stop()));
   machine.run().catch(() => {});
   await expectSerial(machine, /\nukl# /, BOOT_MS);
-  return { machine, shell: guestShell(machine) };
+  const shell = guestShell(machine);
+  // the kernel's messages about the link would come between the commands' words
+  await shell.run('dmesg -n 1');
+  return { machine, shell };
 }
 
 /** An address of this host that is not its loopback. */
@@ -115,7 +118,7 @@ describe.skipIf(SKIPPED)('Debian on a user network', () => {
     expect(made.status).toBe(0);
     const url = `http://127.0.0.1:${machine.net.forwards[0]!.hostPort}/`;
     expect(await (await fetch(url)).text()).toHaveLength(2000);
-    const args = ['-t', '1', '-c', '4', '-d', String(WRK_SECONDS), '--latency', url];
+    const args = ['-t', '1', '-c', '8', '-d', String(WRK_SECONDS), '--latency', url];
     const { stdout } = await promisify(execFile)('wrk', args);
     console.log(stdout);
     expect(stdout).toMatch(/[1-9]\d* requests in/);
