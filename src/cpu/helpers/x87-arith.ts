@@ -20,16 +20,15 @@ import {
   KEEP_C1,
   type Lookup,
   OPERATION,
-  pop,
   popTimes,
   precisionControl,
   QUIET,
-  replaceStack,
   SOURCE,
   STACK_FAULT,
   selected,
   setResult80,
   signOf80,
+  snapshot,
   stack,
   unpack80,
   type Value,
@@ -125,14 +124,14 @@ const x87ArithStack: HelperDefinition = {
   results: [],
   build(f, h) {
     const [to, i, j, pops] = [f.param('i32', 1), f.param('i32', 2), f.param('i32', 3), f.param('i32', 4)];
-    f.if(i32.or(isEmpty(i), isEmpty(j)), () => {
+    const registers = snapshot(f);
+    f.if(i32.eqz(i32.and(registers.uses(i), registers.uses(j))), () => {
       f.callVoid(h('x87Underflow'), [to, pops]);
       f.return();
     });
-    const [a, b] = [stack(f, i), stack(f, j)];
-    quickArith(f, h, f.param('i32', 0), a, b, (top, mantissa) => {
-      replaceStack(f, to, top, mantissa);
-      f.if(pops, () => pop(f));
+    const [a, b] = [registers.read(i), registers.read(j)];
+    quickArith(f, h, f.param('i32', 0), a, b, (result) => {
+      registers.replace(to, result, pops);
       f.return();
     });
     begin(f);
@@ -146,17 +145,18 @@ const x87ArithSource: HelperDefinition = {
   params: ['i32', 'i32'],
   results: [],
   build(f, h) {
-    f.if(isEmpty(c32(0)), () => {
+    const registers = snapshot(f);
+    f.if(i32.eqz(registers.uses(c32(0))), () => {
       f.callVoid(h('x87Underflow'), [c32(0), c32(0)]);
       f.return();
     });
-    const a = stack(f, c32(0));
+    const a = registers.read(c32(0));
     const b: Value = { top: f.let(cell32(SOURCE.top)), mantissa: f.let(cell64(SOURCE.mantissa)) };
     const reversed = f.param('i32', 1);
     const kept = (v: Value): Value => ({ top: f.let(v.top), mantissa: f.let(v.mantissa) });
     const [x, y] = [kept(selected(reversed, b, a)), kept(selected(reversed, a, b))];
-    quickArith(f, h, f.param('i32', 0), x, y, (top, mantissa) => {
-      replaceStack(f, c32(0), top, mantissa);
+    quickArith(f, h, f.param('i32', 0), x, y, (result) => {
+      registers.replace(c32(0), result, c32(0));
       f.return();
     });
     begin(f);

@@ -87,24 +87,50 @@ export function unpack80(f: FunctionBuilder, v: Value): Unpacked {
 
 // ---- the stack
 const control = (): I32 => cell32(STATE.fpuControl);
+/** The number of the register that is ST(i). */
 const physical = (i: I32): I32 => i32.and(i32.add(cell32(STATE.fpuTop), i), c32(7));
 export const tagBit = (i: I32): I32 => i32.shl(c32(1), physical(i));
 export const isEmpty = (i: I32): I32 => i32.eqz(i32.and(cell32(STATE.fpuTag), tagBit(i)));
-const address = (i: I32): I32 => i32.add(i32.shl(physical(i), c32(4)), c32(STATE.fpr));
-/** ST(i), in locals. */
-export function stack(f: FunctionBuilder, i: I32): Value {
-  const at = f.let(address(i));
+const address = (register: I32): I32 => i32.add(i32.shl(register, c32(4)), c32(STATE.fpr));
+function load(f: FunctionBuilder, register: I32): Value {
+  const at = f.let(address(register));
   return { top: f.let(i32.load16U(at, 8)), mantissa: f.let(i64.load(at)) };
 }
-/** Writes ST(i), which is in use. */
-export function replaceStack(f: FunctionBuilder, i: I32, top: I32, mantissa: I64): void {
-  const at = f.let(address(i));
+function store(f: FunctionBuilder, register: I32, top: I32, mantissa: I64): void {
+  const at = f.let(address(register));
   f.store64(at, mantissa);
   f.store64(at, i64.extendU(i32.and(top, c32(0xffff))), 8);
 }
+/** ST(i), in locals. */
+export const stack = (f: FunctionBuilder, i: I32): Value => load(f, physical(i));
 export function setStack(f: FunctionBuilder, i: I32, top: I32, mantissa: I64): void {
-  replaceStack(f, i, top, mantissa);
+  store(f, physical(i), top, mantissa);
   f.store32(ZERO, i32.or(cell32(STATE.fpuTag), tagBit(i)), STATE.fpuTag);
+}
+/** The stack as it is now, its top and tags read once. */
+export interface Snapshot {
+  /** 1 when ST(i) is in use. */
+  uses(i: I32): I32;
+  /** ST(i), in locals. */
+  read(i: I32): Value;
+  /** Writes ST(i), which is in use, and pops as often as `pops` says, 0 or 1. The last thing to do with a snapshot. */
+  replace(i: I32, v: Value, pops: I32): void;
+}
+export function snapshot(f: FunctionBuilder): Snapshot {
+  const first = f.let(cell32(STATE.fpuTop));
+  const tags = f.let(cell32(STATE.fpuTag));
+  const register = (i: I32): I32 => i32.and(i32.add(first, i), c32(7));
+  return {
+    uses: (i) => i32.and(i32.shrU(tags, register(i)), c32(1)),
+    read: (i) => load(f, register(i)),
+    replace: (i, { top, mantissa }, pops) => {
+      store(f, register(i), top, mantissa);
+      f.if(pops, () => {
+        f.store32(ZERO, i32.and(tags, i32.xor(i32.shl(c32(1), first), c32(-1))), STATE.fpuTag);
+        f.store32(ZERO, register(c32(1)), STATE.fpuTop);
+      });
+    },
+  };
 }
 export function pop(f: FunctionBuilder): void {
   f.store32(ZERO, i32.and(cell32(STATE.fpuTag), i32.xor(tagBit(c32(0)), c32(-1))), STATE.fpuTag);
@@ -135,7 +161,7 @@ export const isMasked = (flag: number): I32 => i32.and(control(), c32(flag));
 export const KEEP_C1 = i32.const(2);
 const openBits = (bits: I32): I32 => i32.and(i32.and(bits, c32(0x3f)), i32.xor(control(), c32(0x3f)));
 /** Records exceptions and C1 (or KEEP_C1), which are locals or constants. */
-function record(f: FunctionBuilder, flags: I32, c1: I32): void {
+export function record(f: FunctionBuilder, flags: I32, c1: I32): void {
   const old = f.let(cell32(STATE.fpuStatus));
   const condition = i32.select(i32.eq(c1, KEEP_C1), i32.and(old, c32(FSW.c1)), i32.shl(c1, c32(9)));
   const kept = i32.and(old, c32(~(FSW.c1 | FSW.summary)));
@@ -183,7 +209,17 @@ const x87Push: HelperDefinition = {
   params: ['i32', 'i64', 'i32'],
   results: [],
   build(f) {
-    const full = f.let(i32.eqz(isEmpty(c32(7))));
+    const tags = f.let(cell32(STATE.fpuTag));
+    const register = f.let(physical(c32(7)));
+    const bit = f.let(i32.shl(c32(1), register));
+    const full = f.let(i32.ne(i32.and(tags, bit), c32(0)));
+    f.if(i32.eqz(i32.or(full, f.param('i32', 2))), () => {
+      record(f, c32(0), c32(0));
+      f.store32(ZERO, register, STATE.fpuTop);
+      f.store32(ZERO, i32.or(tags, bit), STATE.fpuTag);
+      store(f, register, f.param('i32', 0), f.param('i64', 1));
+      f.return();
+    });
     const flags = f.let(i32.select(full, c32(STACK_FAULT), f.param('i32', 2)));
     // a denormal number is pushed even where that is unmasked
     record(f, flags, full);

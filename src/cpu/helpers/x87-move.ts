@@ -4,13 +4,14 @@ import { type I32, i32, i64 } from '../../wasm/expr.ts';
 import type { HelperDefinition } from './definition.ts';
 import { c32, c64 } from './float-core.ts';
 import {
-  begin,
   INDEFINITE,
   indefinite,
   isEmpty,
   KEEP_C1,
   type Lookup,
+  pop,
   push,
+  record,
   STACK_FAULT,
   setResult80,
   setStack,
@@ -48,9 +49,9 @@ const copy: HelperDefinition = {
       f.callVoid(h('x87Underflow'), [f.param('i32', 0), f.param('i32', 1)]);
       f.return();
     });
-    begin(f);
-    setResult80(f, v.top, v.mantissa);
-    f.callVoid(h('x87Apply'), [f.param('i32', 0), f.param('i32', 1)]);
+    record(f, c32(0), c32(0));
+    setStack(f, f.param('i32', 0), v.top, v.mantissa);
+    f.if(f.param('i32', 1), () => pop(f));
   },
 };
 /** () -> 1 when ST(0), now in RESULT, may be stored. */

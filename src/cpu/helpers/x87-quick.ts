@@ -20,8 +20,8 @@ const isNormal = (v: Value, field: I32): I32 =>
   i32.and(i32.and(isNormalField(field), i32.ltU(v.top, c32(0x1_0000))), i64.ltS(v.mantissa, N0));
 
 /**
- * `deliver` gets a op b where that can be had quickly: bits 79:64, the mantissa, and the status word after it. Runs on with
- * nothing changed where not. Operands in locals.
+ * Where a op b can be had quickly it is given to `deliver`, and the status word is what it is afterwards; runs on with nothing
+ * changed where not. Operands in locals.
  */
 export function quickArith(
   f: FunctionBuilder,
@@ -29,7 +29,7 @@ export function quickArith(
   operation: I32,
   a: Value,
   b: Value,
-  deliver: (top: I32, mantissa: I64) => void,
+  deliver: (result: Value) => void,
 ): void {
   const [fieldA, fieldB] = [f.let(exponentField(a)), f.let(exponentField(b))];
   const both = i32.and(isNormal(a, fieldA), isNormal(b, fieldB));
@@ -44,7 +44,7 @@ export function quickArith(
       const kept = i32.and(cell32(STATE.fpuStatus), c32(~(FSW.c1 | FSW.summary)));
       const inexact = i32.select(i64.ne(low, N0), c32(FLAG.inexact), c32(0));
       f.store32(ZERO, i32.or(i32.or(kept, inexact), i32.shl(up, c32(9))), STATE.fpuStatus);
-      deliver(i32.or(i32.shl(sign, c32(15)), rounded), i64.select(carried, TOP, sum));
+      deliver({ top: i32.or(i32.shl(sign, c32(15)), rounded), mantissa: i64.select(carried, TOP, sum) });
     });
   };
   f.if(i32.and(plain, both), () => {
