@@ -39,6 +39,7 @@ const LOADS =
   'load load8x8_s load8x8_u load16x4_s load16x4_u load32x2_s load32x2_u load8_splat load16_splat load32_splat';
 const SATURATING = 'add add_sat_s add_sat_u sub sub_sat_s sub_sat_u';
 simd(0, named('v128', `${LOADS} load64_splat store const`));
+simd(0x105, list('f32x4.relaxed_madd f32x4.relaxed_nmadd f64x2.relaxed_madd f64x2.relaxed_nmadd'));
 simd(13, named('i8x16', 'shuffle swizzle'));
 simd(15, list('i8x16.splat i16x8.splat i32x4.splat i64x2.splat f32x4.splat f64x2.splat'));
 simd(21, named('i8x16', 'extract_lane_s extract_lane_u replace_lane'));

@@ -82,6 +82,9 @@ interface Numbers {
   eq(a: Float, b: Float): I32;
   bits(a: Float): I64;
   ofBits(a: I64): Float;
+  splat(a: Float): V128;
+  /** The lowest lane. */
+  first(a: V128): Float;
 }
 /** One format: its numbers, and vectors of them. */
 export interface LaneSet {
@@ -95,8 +98,16 @@ const singles: Numbers = {
   ...f32,
   bits: (a: F32) => i64.extendU(i32.reinterpretF32(a)),
   ofBits: (a) => f32.reinterpret(i32.wrap(a)),
+  splat: (a: F32) => f32x4.splat(a),
+  first: (a) => f32x4.extract(a, 0),
 };
-const doubles: Numbers = { ...f64, bits: (a: F64) => i64.reinterpretF64(a), ofBits: (a) => f64.reinterpret(a) };
+const doubles: Numbers = {
+  ...f64,
+  bits: (a: F64) => i64.reinterpretF64(a),
+  ofBits: (a) => f64.reinterpret(a),
+  splat: (a: F64) => f64x2.splat(a),
+  first: (a) => f64x2.extract(a, 0),
+};
 export const PS: LaneSet = { fmt: SINGLE, numbers: singles, lanes: f32x4, helper: 'packed32', scalarHelper: 'float32' };
 export const PD: LaneSet = { fmt: DOUBLE, numbers: doubles, lanes: f64x2, helper: 'packed64', scalarHelper: 'float64' };
 
@@ -108,14 +119,15 @@ const infinity = (set: LaneSet): V128 => splatBits(set, set.fmt.infinity);
 export const denormalLanes = (set: LaneSet, a: V128): V128 =>
   v128.and(set.lanes.lt(set.lanes.abs(a), leastNormal(set)), set.lanes.ne(a, v128.zero()));
 const finiteLanes = (set: LaneSet, a: V128): V128 => set.lanes.lt(set.lanes.abs(a), infinity(set));
-const beyondLeast = (set: LaneSet, a: V128): V128 =>
+/** Lanes with least normal < |a| < infinity. */
+export const beyondLeast = (set: LaneSet, a: V128): V128 =>
   v128.and(finiteLanes(set, a), set.lanes.gt(set.lanes.abs(a), leastNormal(set)));
 /** Lanes with least normal <= |a| and <= |b|, or a NaN. */
-const notSmall = (set: LaneSet, a: V128, b: V128): V128 => {
+export const notSmall = (set: LaneSet, a: V128, b: V128): V128 => {
   const { abs, ge, pmin } = set.lanes;
   return ge(a === b ? abs(a) : pmin(abs(a), abs(b)), leastNormal(set));
 };
-const allLanes = (a: V128): I32 => i32.eq(i32x4.bitmask(a), i32.const(15));
+export const allLanes = (a: V128): I32 => i32.eq(i32x4.bitmask(a), i32.const(15));
 
 /**
  * One operation: its lane function, its number for the helpers, and a cheap test that the wasm result is all there is. The test
