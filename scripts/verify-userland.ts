@@ -112,6 +112,11 @@ function difference(expected: string, actual: string): string | undefined {
   return `line ${i + 1}: natively "${a[i] ?? '(end)'}", in the guest "${b[i] ?? '(end)'}"`;
 }
 
+function processorSeconds(since: NodeJS.CpuUsage): number {
+  const { user, system } = process.cpuUsage(since);
+  return (user + system) / 1e6;
+}
+
 async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
@@ -162,14 +167,16 @@ async function main(): Promise<void> {
       const problem = failed ?? wrongLines ?? differs;
       if (problem !== undefined) wrong++;
       const right = compared ? `as natively (${lines.length - 1} lines)` : 'right';
-      const times = `native ${host?.seconds.toFixed(1)} s, guest ${guest.seconds.toFixed(1)} s`;
+      const processor = `processor ${(processorSeconds(started) - begun).toFixed(1)} s`;
+      const times = `native ${host?.seconds.toFixed(1)} s, guest ${guest.seconds.toFixed(1)} s, ${processor}`;
       console.log(`${cpu} ${guest.name}: ${problem === undefined ? right : `WRONG, ${problem}`} (${times})`);
     };
+    let begun = 0;
     let last = { guest: 0, processor: 0 };
     const progress = (line: string): void => {
+      const now = { guest: machine.stats().guestNs / 1e9, processor: processorSeconds(started) };
+      if (line.startsWith('start ')) begun = now.processor;
       if (!values.lines) return;
-      const { user, system } = process.cpuUsage(started);
-      const now = { guest: machine.stats().guestNs / 1e9, processor: (user + system) / 1e6 };
       const [guest, processor] = [now.guest - last.guest, now.processor - last.processor];
       console.log(`  ${line} (guest ${guest.toFixed(2)} s, processor ${processor.toFixed(1)} s)`);
       last = now;
@@ -192,7 +199,6 @@ async function main(): Promise<void> {
       reader.add(text);
     });
     const exit = await machine.run();
-    const used = process.cpuUsage(started);
     const missing = only.filter((name) => !seen.has(name));
     if (missing.length > 0) {
       wrong++;
@@ -201,7 +207,7 @@ async function main(): Promise<void> {
     const undefinedCodes = Object.entries(machine.stats().unimplemented);
     if (undefinedCodes.length > 0)
       console.log(`${cpu} undefined: ${undefinedCodes.map(([k, n]) => `${k} x${n}`).join(', ')}`);
-    console.log(`${cpu}: ${((used.user + used.system) / 1e6).toFixed(0)} processor seconds`);
+    console.log(`${cpu}: ${processorSeconds(started).toFixed(0)} processor seconds`);
   }
   console.log(`checks=${only.length * values.cpu.length} wrong=${wrong}`);
   process.exitCode = wrong === 0 ? 0 : 1;
