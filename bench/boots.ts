@@ -30,9 +30,9 @@ export interface BootResult {
 }
 
 /** Bochs takes so long that it runs once, and not to any end: processor seconds, with --quick and without. */
-const SLOW_LIMIT = { quick: 45, full: 600 };
+const SLOW_LIMIT = { quick: 25, full: 600 };
 /** Wall time over processor time that it may take: a machine may be busy. */
-const SLOWEST = 2;
+const SLOWEST = 4;
 
 /** Process start to a line on the console. */
 export async function boots(context: Context): Promise<BootResult> {

@@ -79,7 +79,7 @@ const NOT_FEATURES = new Set(
 /** Optional engines do not run to any end: processor seconds, with --quick and without. Bochs runs once. */
 const SLOW_LIMIT = { quick: 90, full: 300 };
 /** Wall time over processor time that it may take: a machine may be busy. */
-const SLOWEST = 2;
+const SLOWEST = 4;
 
 /** The 64-bit set. */
 export function computeSet(context: Context): Promise<ComputeResult> {
