@@ -91,7 +91,7 @@ async function bulk(target: Target, total: number, readerDelayMs = 0): Promise<F
   const seconds = (performance.now() - start) / 1000;
   check(count === total, `${count} of ${total} bytes came back`);
   check(received.digest('hex') === sent.digest('hex'), `SHA-256 differs over ${total} bytes`);
-  return { 'MB/s each way': total / 1e6 / seconds };
+  return { 'MB/s each way': total / 1e6 / seconds, MB: total / 1e6 };
 }
 
 /** Round trips of `size` bytes, one at a time, for `seconds`. */

@@ -17,12 +17,16 @@ export interface EchoResult {
 
 /** Names of bench/echo.ts on the left. */
 const ENGINES: Readonly<Record<string, string>> = { auto: 'ukl-emu', qemu: 'qemu' };
+/** Of 100 MB. */
+const BULK_SCALE = '0.4';
 const SHOWN: readonly (readonly [test: string, figure: string])[] = [
   ['lockstep', 'round trips/s'],
   ['lockstep', 'median us'],
   ['lockstep', 'guest CPU us each'],
   ['connect-rate', 'connections/s'],
   ['connect-rate', 'guest CPU us each'],
+  ['bulk', 'MB/s each way'],
+  ['bulk', 'guest CPU ms a MB'],
 ];
 
 /** The echo server in the guest under a client on this machine. */
@@ -34,7 +38,7 @@ export async function echo(context: Context): Promise<EchoResult> {
     process.execPath,
     [
       ...[join(import.meta.dirname, 'echo.ts'), '--guests', guests.join(), '--test', tests.join()],
-      ...['--rounds', String(context.runs), '--seconds', context.quick ? '2' : '4', '--json'],
+      ...['--rounds', String(context.runs), '--seconds', context.quick ? '2' : '4', '--scale', BULK_SCALE, '--json'],
     ],
     { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] },
   );

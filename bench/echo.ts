@@ -72,6 +72,7 @@ async function measure(name: string, target: Target, cpuSeconds: () => number): 
     seconds,
     ...(used > 0 && { 'guest CPU s': used }),
     ...(used > 0 && rate !== undefined && { 'guest CPU us each': (used / seconds / rate) * 1e6 }),
+    ...(used > 0 && figures['MB'] !== undefined && { 'guest CPU ms a MB': (used / figures['MB']) * 1000 }),
   };
 }
 
