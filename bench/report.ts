@@ -93,7 +93,9 @@ function computeNotes(result: ComputeResult): string[] {
           `Null run (ukl-emu against itself): geometric mean ${times(nothing.geomean)}, worst test ${times(nothing.worst)}.`,
         ]
       : []),
-    `Largest spread of a test between runs: ${(result.spread * 100).toFixed(0)} % of its median.`,
+    ...(result.spread > 0
+      ? [`Largest spread of a test between runs: ${(result.spread * 100).toFixed(0)} % of its median.`]
+      : []),
     ...(worst ? [`Worst test: ${worst.name}, ${times(worst.ratio)}.`] : []),
     ...['v86', 'bochs'].filter((name) => engines.includes(name)).map((name) => comparison(result, name)),
     ...Object.entries(stoppedAfter).map(
