@@ -26,6 +26,8 @@ export interface RegionPlan {
   readonly indirect: readonly number[];
   /** RAM page of each linear page the region spans, by page number relative to the entry's. */
   readonly pages: ReadonlyMap<number, number>;
+  /** There was more than the limits allow. */
+  readonly truncated: boolean;
 }
 
 /** Why a region is made anew, larger than it was: offsets are from its own page. */
@@ -140,6 +142,7 @@ export function discover(host: DiscoveryHost, entry: number, growth?: Growth): R
   /** Offsets the interpreter must execute. */
   const interpreted = new Set<number>();
   const work = [entry];
+  let truncated = false;
   const isWanted = (offset: number): boolean => growth?.blocks.has(offset) ?? false;
   const heat = (offset: number): number => (known(offset) ? host.heat(pageOf(offset), offset & (PAGE - 1)) : 0);
   const lead = (offset: number, isEntry: boolean, wanted = isWanted(offset)): void => {
@@ -147,7 +150,11 @@ export function discover(host: DiscoveryHost, entry: number, growth?: Growth): R
     // what has been translated already is entered rather than translated again
     if (!wanted && host.isEntry(pageOf(offset), offset & (PAGE - 1))) return;
     if (isEntry) entries.add(offset);
-    if (leaders.has(offset) || leaders.size >= limits.maxBlocks) return;
+    if (leaders.has(offset)) return;
+    if (leaders.size >= limits.maxBlocks) {
+      truncated = true;
+      return;
+    }
     leaders.add(offset);
     work.push(offset);
   };
@@ -155,7 +162,11 @@ export function discover(host: DiscoveryHost, entry: number, growth?: Growth): R
   for (const offset of growth?.entries ?? []) lead(offset, true);
   for (let start = work.shift(); start !== undefined; start = work.shift()) {
     let at = start;
-    while (!instructions.has(at) && instructions.size < limits.maxInstructions) {
+    while (!instructions.has(at)) {
+      if (instructions.size >= limits.maxInstructions) {
+        truncated = true;
+        break;
+      }
       const d = decodeAt(at);
       if (d === undefined || !isTranslatable(d, host)) {
         interpreted.add(at);
@@ -206,7 +217,7 @@ export function discover(host: DiscoveryHost, entry: number, growth?: Growth): R
     .filter((b) => b.instructions.at(-1)?.d.row.mnemonic === 'call' && starts.has(b.end))
     .map((b) => b.end);
   const indirect = (growth?.indirect ?? []).filter((offset) => starts.has(offset));
-  return { blocks, entries: [...entries].filter((e) => starts.has(e)), continuations, indirect, pages };
+  return { blocks, entries: [...entries].filter((e) => starts.has(e)), continuations, indirect, pages, truncated };
 }
 
 /** A JMP or CALL whose target is computed. */

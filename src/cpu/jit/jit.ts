@@ -201,10 +201,12 @@ export class Jit {
       const plan = discover(this.#discoveryHost(ramPage, base, this.#options.threshold), outline.entries[0]!, growth);
       this.#edges.forget(region.records);
       for (const { target } of edges) this.#edges.forget([target]);
-      const grew = plan && plan.blocks.length > outline.starts.length;
-      // what cannot grow now will not be asked again
-      if (grew || (plan && plan.indirect.length > outline.indirect.length))
-        candidates.push({ plan, ramPage, tlb: region.tlb, replaces: region });
+      // half of what two regions hold would be left more often than either; what cannot grow now will not be asked again
+      const grew =
+        plan &&
+        !plan.truncated &&
+        (plan.blocks.length > outline.starts.length || plan.indirect.length > outline.indirect.length);
+      if (grew) candidates.push({ plan, ramPage, tlb: region.tlb, replaces: region });
       else for (const { source, target } of edges) this.#edges.ignore(source, target);
     }
     this.stats.grown += candidates.length;
