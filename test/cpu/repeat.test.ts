@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { STATE } from '../../src/cpu/state.ts';
 import { AT, BareMetal, type Driver } from '../support/bare-metal.ts';
 
 /** Nothing is translated before it is asked for. */
@@ -38,6 +39,7 @@ function prepare(driver: Driver, code: string): BareMetal {
 const seen = ({ cpu, ram }: BareMetal): unknown => ({
   ip: cpu.ip,
   retired: cpu.retired,
+  repetitions: cpu.state.get64(STATE.repIterations),
   flags: cpu.processor.eflags,
   gpr: Array.from({ length: 16 }, (_, n) => cpu.processor.gpr(n)),
   ram: Buffer.from(ram.buffer, ram.byteOffset + AT.data - 64, 0x2040).toString('hex'),

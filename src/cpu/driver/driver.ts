@@ -576,15 +576,22 @@ export abstract class Driver implements SemanticsContext {
   protected abstract setBudgetLeft(left: I32): void;
   /** Leaves with this instruction still to be finished, nothing of the budget being left. */
   protected abstract repeat(): void;
+  #countRepetitions(n: I64): void {
+    this.f.store64(ZERO, i64.add(i64.load(ZERO, STATE.repIterations), n), STATE.repIterations);
+  }
   get budget(): SemanticsContext['budget'] {
     return {
       available: () => i32.add(this.budgetLeft(), i32.const(1)),
       spend: (n) => {
         const extra = this.f.let(i32.sub(n, i32.const(1)));
         this.setBudgetLeft(i32.sub(this.budgetLeft(), extra));
-        this.f.store64(ZERO, i64.add(i64.load(ZERO, STATE.repIterations), i64.extendU(extra)), STATE.repIterations);
+        this.#countRepetitions(i64.extendU(extra));
       },
-      repeat: () => this.repeat(),
+      repeat: () => {
+        // the next iteration is this instruction's still, not the first of another
+        this.#countRepetitions(i64.const(1));
+        this.repeat();
+      },
     };
   }
 
