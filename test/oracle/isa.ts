@@ -79,7 +79,7 @@ function translation(row: OpcodeRow, forms: readonly Form[]): string {
     }
   }
   if (translated === seen) return 'translated';
-  return translated === 0 ? 'interpreter' : row.repeats ? 'translated but REP' : 'translated but some';
+  return translated === 0 ? 'interpreter' : row.repeats ? 'REP in 64-bit code' : 'translated but some';
 }
 
 interface Entry {
@@ -161,7 +161,7 @@ How, with which seeds, and what became of the differences: [fuzzing.md](fuzzing.
 
 - **forms**: how many, and the rows they come from, in the SDM's notation (vol. 2, 3.1.1 and appendix A.2).
 - **drivers**: the interpreter has every form. "translated": the translator compiles it too; "interpreter": the translator
-  leaves it to the interpreter, before it happens; "translated but REP": repeated forms are interpreted.
+  leaves it to the interpreter, before it happens; "REP in 64-bit code": the translator leaves repeated forms of 32-bit code to it.
 - **oracle**: what the result was compared with. "silicon" is the reference CPU.
 - **cases**: in all, and of the form with the fewest.
 - **notes**: what is not compared, and known deviations; numbered at the end.
