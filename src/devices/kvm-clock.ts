@@ -1,5 +1,5 @@
+import type { DmaMemory } from '../memory/dma-memory.ts';
 import type { Clock } from './clock.ts';
-import type { DmaMemory } from './device.ts';
 import type { Saveable } from './saveable.ts';
 
 /**

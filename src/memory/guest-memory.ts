@@ -3,8 +3,8 @@
  * differ only above the PCI hole: RAM beyond 3 GiB appears at 4 GiB and up.
  */
 
-import type { DmaMemory } from '../devices/device.ts';
 import { HIGH_RAM_BASE, LOW_RAM_LIMIT } from '../layout.ts';
+import type { DmaMemory } from './dma-memory.ts';
 
 /** Bytes in a WebAssembly page. */
 const WASM_PAGE_SIZE = 0x1_0000;

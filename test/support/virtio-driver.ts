@@ -1,4 +1,5 @@
-import type { Device, DmaMemory } from '../../src/devices/device.ts';
+import type { Device } from '../../src/devices/device.ts';
+import type { DmaMemory } from '../../src/memory/dma-memory.ts';
 
 /** A virtio *driver* on plain memory, so that devices and transports are tested without a guest. */
 

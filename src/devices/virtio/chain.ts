@@ -1,4 +1,4 @@
-import type { DmaMemory } from '../device.ts';
+import type { DmaMemory } from '../../memory/dma-memory.ts';
 
 /** Most buffers one chain may have, indirect ones included; Linux and QEMU stop at the same number. */
 export const MAX_CHAIN = 1024;

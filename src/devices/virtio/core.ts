@@ -1,4 +1,4 @@
-import type { DmaMemory } from '../device.ts';
+import type { DmaMemory } from '../../memory/dma-memory.ts';
 import { Feature, type VirtioDevice, type VirtioHost } from './device.ts';
 import { type QueueState, VirtQueue } from './queue.ts';
 

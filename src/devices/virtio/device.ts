@@ -1,4 +1,4 @@
-import type { DmaMemory } from '../device.ts';
+import type { DmaMemory } from '../../memory/dma-memory.ts';
 import type { VirtQueue } from './queue.ts';
 
 /** Between a device type (net, blk, rng) and whatever transport carries it. */

@@ -1,4 +1,5 @@
-import type { Device, DmaMemory, IrqLine } from '../device.ts';
+import type { DmaMemory } from '../../memory/dma-memory.ts';
+import type { Device, IrqLine } from '../device.ts';
 import type { Saveable } from '../saveable.ts';
 import { type CoreState, VirtioCore } from './core.ts';
 import type { VirtioDevice } from './device.ts';

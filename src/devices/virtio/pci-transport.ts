@@ -1,4 +1,5 @@
-import type { Device, DmaMemory } from '../device.ts';
+import type { DmaMemory } from '../../memory/dma-memory.ts';
+import type { Device } from '../device.ts';
 import type { MsiSink } from '../pci/address-space.ts';
 import { PciFunction } from '../pci/function.ts';
 import { type CoreState, VirtioCore } from './core.ts';

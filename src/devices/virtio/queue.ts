@@ -1,4 +1,4 @@
-import type { DmaMemory } from '../device.ts';
+import type { DmaMemory } from '../../memory/dma-memory.ts';
 import type { DescriptorChain } from './chain.ts';
 
 /** Split virtqueues (virtio 1.2, 2.7), device side. */
