@@ -20,7 +20,7 @@ const FLAGS: Readonly<Record<Tier, { readonly set: readonly string[]; readonly r
       '--no-wasm-lazy-compilation',
       '--no-wasm-inlining',
       '--no-wasm-inlining-call-indirect',
-      '--wasm-tiering-budget=1000000',
+      '--wasm-tiering-budget=4000000',
     ],
     reset: [
       '--wasm-lazy-compilation',
