@@ -91,7 +91,9 @@ function unpackBlock(
       }
     }
     if (at + literals > end || output.length + literals > limit) throw damaged();
-    output.append(bytes.subarray(at, at + literals));
+    output.reserve(literals);
+    copyLiterals(bytes, at, output.bytes, output.length, literals);
+    output.length += literals;
     at += literals;
     if (at >= end) return;
     if (at + 2 > end) throw damaged();
@@ -112,13 +114,18 @@ function unpackBlock(
   }
 }
 
+/** A call for a block of memory costs more than this many bytes one by one. */
+const LONG = 32;
+
+function copyLiterals(from: Uint8Array, at: number, bytes: Uint8Array, to: number, length: number): void {
+  if (length > LONG) bytes.set(from.subarray(at, at + length), to);
+  else for (let n = 0; n < length; n++) bytes[to + n] = from[at + n]!;
+}
+
 /** Copies `length` bytes from `distance` back, byte by byte where source and target overlap. */
 function copyMatch(bytes: Uint8Array, to: number, distance: number, length: number): void {
-  if (distance >= length) {
-    bytes.copyWithin(to, to - distance, to - distance + length);
-    return;
-  }
-  for (let index = to; index < to + length; index++) bytes[index] = bytes[index - distance]!;
+  if (length > LONG && distance >= length) bytes.copyWithin(to, to - distance, to - distance + length);
+  else for (let index = to; index < to + length; index++) bytes[index] = bytes[index - distance]!;
 }
 
 function damaged(): DecompressError {
