@@ -12,7 +12,7 @@ await using machine = await Machine.create({
 const running = machine.run();
 await machine.waitFor(/ukl# /, 60_000);
 await machine.serial.write('uname -a\n');
-const [, kernel] = await machine.waitFor(/^(Linux .*?)\r?$/m, 10_000);
+const [, kernel] = await machine.waitFor(/^(Linux .*?)\r?\n/m, 10_000);
 console.log(kernel);
 await machine.serial.write('poweroff -f\n');
 console.log(await running);
