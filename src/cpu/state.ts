@@ -292,9 +292,9 @@ export const PROFILE = {
   /** STATE.tlbRead at the time. */
   tlbRead: 20,
   fromBase: 24,
-  /** Every how many taken branches of the interpreter one is sampled. */
+  /** Every how many taken branches of the interpreter one is sampled, on average. */
   period: 32,
-  /** Every how many branches from region to region one is sampled. */
+  /** Every how many branches from region to region one is sampled, on average. */
   edgePeriod: 256,
   /** A RET between regions counts as this fraction of one. */
   jumpWeight: 8,

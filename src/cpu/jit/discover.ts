@@ -73,9 +73,7 @@ const HOT_CALL = 1 / 4;
 /** Offsets of instructions stay 32-bit numbers. */
 const FARTHEST = 2 ** 30;
 
-/**
- * Instructions that are left to the interpreter: they end a slice, change modes or mappings, or work through JavaScript.
- */
+/** Instructions that are left to the interpreter: they end a slice, change modes or mappings, or work through JavaScript. */
 const INTERPRETED = new Set(
   (
     'mov_cr mov_dr clts lmsw smsw rdmsr wrmsr cpuid invlpg invpcid wbinvd invd lgdt lidt sgdt sidt lldt ltr sldt str verr verw lar lsl ' +
@@ -100,8 +98,8 @@ export const isTranslatable = (d: DecodedInstruction, host: Pick<DiscoveryHost, 
   host.semantics(d.row.mnemonic) !== undefined;
 
 /**
- * Follows hot code from `entry` along direct branches and fall-through, where the interpreter has been. Calls are followed
- * into the blocks of `growth` only.
+ * Follows hot code from `entry` along fall-through and direct branches, where the interpreter has been and, for conditional branches and
+ * calls, often enough (see WARM_BRANCH). Other regions' code is taken in only where `growth` asks for it.
  */
 export function discover(host: DiscoveryHost, entry: number, growth?: Growth): RegionPlan | undefined {
   const pages = new Map<number, number>();

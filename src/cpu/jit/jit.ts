@@ -201,7 +201,7 @@ export class Jit {
       const plan = discover(this.#discoveryHost(ramPage, base, this.#options.threshold), outline.entries[0]!, growth);
       this.#edges.forget(region.records);
       for (const { target } of edges) this.#edges.forget([target]);
-      // half of what two regions hold would be left more often than either; what cannot grow now will not be asked again
+      // cut off at the limits it would be left more often than the regions it is made of; what cannot grow now will not be asked again
       const grew =
         plan &&
         !plan.truncated &&

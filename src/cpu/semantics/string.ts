@@ -37,6 +37,9 @@ function destination(cx: SemanticsContext, width: Bytes, write: boolean): I64 {
 const sourceBase = (cx: SemanticsContext, i: number): I64 =>
   cx.f.let(i64.sub(cx.linearAddress(i, 'unchecked'), cx.gpr(RSI, cx.facts.addressSize)));
 
+/** Flags of the slow paths for source operand i. */
+const sourceFlags = (cx: SemanticsContext, i: number, width: Bytes): I32 => cx.slowFlags(width, cx.inStackSegment(i));
+
 const fullMask = (bytes: number): I64 => i64.const(bytes === 8 ? -1n : (1n << BigInt(bytes * 8)) - 1n);
 
 /** Which memory a repeated instruction uses: source operand and what it does to ES:rDI. */
@@ -120,14 +123,7 @@ export const movs: Semantics = (cx) => {
   const [mask, linearMask, count, step] = repeatArguments(cx, width, { source: 1, destination: 'write' });
   const spans = [cx.gpr(RSI, size), base, cx.gpr(RDI, size), cx.segmentBase(0)];
   const done = f.let(
-    cx.call('i32', `repeatMovs${width}`, [
-      ...spans,
-      mask,
-      linearMask,
-      count,
-      step,
-      cx.slowFlags(width, cx.inStackSegment(1)),
-    ]),
+    cx.call('i32', `repeatMovs${width}`, [...spans, mask, linearMask, count, step, sourceFlags(cx, 1, width)]),
   );
   settle(cx, done, step, [RSI, RDI]);
   repeatIfLeft(cx);
@@ -142,18 +138,9 @@ export const stos: Semantics = (cx) => {
     return;
   }
   const [mask, linearMask, count, step] = repeatArguments(cx, width, { destination: 'write' });
-  const span = [cx.gpr(RDI, cx.facts.addressSize), cx.segmentBase(0)];
-  const done = f.let(
-    cx.call('i32', `repeatStos${width}`, [
-      ...span,
-      cx.gpr(RAX, width),
-      mask,
-      linearMask,
-      count,
-      step,
-      cx.slowFlags(width, OFF),
-    ]),
-  );
+  const span = [cx.gpr(RDI, cx.facts.addressSize), cx.segmentBase(0), cx.gpr(RAX, width)];
+  const common = [mask, linearMask, count, step, cx.slowFlags(width, OFF)];
+  const done = f.let(cx.call('i32', `repeatStos${width}`, [...span, ...common]));
   settle(cx, done, step, [RDI]);
   repeatIfLeft(cx);
 };
@@ -171,14 +158,7 @@ export const lods: Semantics = (cx) => {
   const [mask, linearMask, count, step] = repeatArguments(cx, width, { source: 1 });
   const span = [cx.gpr(RSI, cx.facts.addressSize), base];
   const done = f.let(
-    cx.call('i32', `repeatLods${width}`, [
-      ...span,
-      mask,
-      linearMask,
-      count,
-      step,
-      cx.slowFlags(width, cx.inStackSegment(1)),
-    ]),
+    cx.call('i32', `repeatLods${width}`, [...span, mask, linearMask, count, step, sourceFlags(cx, 1, width)]),
   );
   setGprIf(cx, done, RAX, cx.state64(STRING_RESULT.b), width);
   settle(cx, done, step, [RSI]);
@@ -221,7 +201,7 @@ export const cmps: Semantics = (cx) => {
   const base = sourceBase(cx, 0);
   const [mask, linearMask, count, step] = repeatArguments(cx, width, { source: 0, destination: 'read' });
   const spans = [cx.gpr(RSI, size), base, cx.gpr(RDI, size), cx.segmentBase(0)];
-  const common = [mask, linearMask, count, step, cx.slowFlags(width, cx.inStackSegment(0)), whileEqual(cx)];
+  const common = [mask, linearMask, count, step, sourceFlags(cx, 0, width), whileEqual(cx)];
   const done = f.let(cx.call('i32', `repeatCmps${width}`, [...spans, ...common]));
   settleComparison(cx, width, done, step, [RSI, RDI]);
 };
